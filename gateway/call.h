@@ -1,0 +1,88 @@
+/* One request in flight: who asks, what, of which mount; events go to its sink, whatever era either side speaks. */
+#ifndef GATEWAY_CALL_H
+#define GATEWAY_CALL_H
+
+#include "gateway/gateway.h"
+#include "gateway/jsonrpc.h"
+#include "gateway/methods.h"
+
+struct call;
+struct session;
+struct upstream;
+struct urequest;
+struct ask;
+struct catalog_entry;
+struct relay;
+
+/* How a call ended. Everything is borrowed until the sink returns. */
+struct outcome {
+    enum { OUT_RESULT, OUT_ERROR, OUT_FAILED } kind;
+    const struct json_doc *doc; /* RESULT, ERROR: what the upstream sent */
+    uint32_t tok;               /* the result, or the error object */
+    bool modern;                /* the upstream's era: shape of result and error */
+    const struct err *err;      /* FAILED: ours */
+};
+
+/* Where a call's events go. All are called on the call's own loop; done exactly once, unless the call is cancelled. */
+struct call_sink {
+    /* params of notifications/progress; the token in it is the upstream's and is to be replaced by the caller's. */
+    void (*progress)(struct call *c, const struct json_doc *d, uint32_t params);
+    /* params of notifications/message. */
+    void (*log)(struct call *c, const struct json_doc *d, uint32_t params);
+    /* A legacy upstream asks while the call runs. Takes the ask: answers it with ask_answer or ask_refuse, now or later. */
+    void (*input)(struct call *c, struct ask *ask);
+    void (*done)(struct call *c, const struct outcome *o);
+};
+
+enum { LOG_LEVEL_NONE = -1 };
+
+struct call {
+    struct shard *shard;
+    const struct method *method;
+    const struct call_sink *sink;
+    void *arg; /* of the sink */
+
+    /* The request: its params (JSON_NONE: none); the doc stays valid until the call has ended. */
+    const struct json_doc *doc;
+    uint32_t params;
+    /* Who asks */
+    bool legacy_client;
+    struct session *session;    /* legacy clients; NULL for the gateway's own calls */
+    struct str client_caps, client_info; /* raw JSON objects, or empty */
+    int log_level;              /* index of MCP's levels, 0 = debug; LOG_LEVEL_NONE: no log messages wanted */
+    struct str progress_token;  /* raw JSON, or empty */
+    struct str param_fields;    /* unrecognised Mcp-Param-* lines to hand on to a modern HTTP upstream */
+
+    /* Where it goes */
+    struct upstream *up;              /* counted; set by call_start or by the gateway's own callers */
+    const struct catalog_entry *entry; /* borrowed from catalog; NULL for unlisted names */
+    struct catalog *catalog;          /* counted: keeps entry */
+    struct str target;                /* the upstream's own name or URI */
+    struct str public_target;         /* what the client wrote */
+    uint32_t target_tok;              /* where in doc it stands; JSON_NONE: nowhere */
+    struct str upstream_state;        /* opened requestState, to be sent instead of the client's */
+    uint32_t state_tok;
+
+    struct urequest *ureq;
+    struct relay *relay; /* when another shard has the conversation */
+    bool live;
+    int64_t started_us;
+    struct arena arena;
+};
+
+/* Resolves the target and starts the call. False: it never started and e says why (ERR_NOT_FOUND, ERR_UNAVAILABLE …); the sink is
+ * not called. True: the sink's done comes later, never before this returned, unless call_cancel is called first.
+ * The caller has filled shard, method, sink, arg, doc, params and who asks. */
+bool call_start(struct call *c, struct err *e) MUST_USE;
+/* Starts a call whose up, target and target_tok are set. Counted in metrics as upstream traffic only. */
+void call_send(struct call *c);
+/* Gives the call up: the upstream is told in its way; the sink is not called any more. Fine when it has ended. */
+void call_cancel(struct call *c);
+/* For upstreams: ends the call with o. */
+void call_finish(struct call *c, const struct outcome *o);
+/* For upstreams: ends the call with an error of ours. */
+void call_fail(struct call *c, const struct err *e);
+/* Releases what the call holds (not the struct). Cancels it if it still runs. */
+void call_fini(struct call *c);
+
+#endif

@@ -1,0 +1,468 @@
+/* The table of the gateway's options, and what is made from it and from the upstreams' table for
+ * people. */
+#include "base/json.h"
+#include "gateway/config_parts.h"
+
+#define GIB (1024LL * 1024 * 1024)
+
+enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR };
+
+static const struct option_choice log_levels[] = {
+    {"info", LV_INFO},   {"debug", LV_DEBUG},    {"trace", LV_DEBUG},
+    {"warn", LV_WARN},   {"warning", LV_WARN},   {"error", LV_ERROR},
+    {"fatal", LV_ERROR}, {"critical", LV_ERROR}, {NULL, 0},
+};
+static const struct option_choice log_formats[] = {{"text", false}, {"json", true}, {NULL, 0}};
+static const struct option_choice modes[] = {
+    {"server", CONFIG_MODE_SERVER}, {"gateway", CONFIG_MODE_GATEWAY}, {NULL, 0}};
+static const struct option_choice duplicates[] = {
+    {"warn", DUPLICATE_WARN},
+    {"error", DUPLICATE_ERROR},
+    {"replace", DUPLICATE_REPLACE},
+    {"ignore", DUPLICATE_IGNORE},
+    {NULL, 0},
+};
+static const struct option_choice uri_forms[] = {
+    {"plain", CONFIG_URIS_PLAIN}, {"prefix", CONFIG_URIS_PREFIX}, {NULL, 0}};
+static const struct option config_rows[] = {
+    {
+        .name = "listen",
+        .type = OPT_LIST,
+        OPT_AT(config_draft, c.listen),
+        .def = "127.0.0.1:8000",
+        .help = "Addresses to listen on: `127.0.0.1:8000`, `[::1]:8000`, one or a list.",
+    },
+    {
+        .type = OPT_STRING,
+        OPT_AT(config_draft, host),
+        .env = {"MCP_HOST"},
+        .flags = OPT_INPUT,
+        .help = "Replaces the host of `listen`.",
+    },
+    {
+        .type = OPT_STRING,
+        OPT_AT(config_draft, port),
+        .env = {"MCP_PORT"},
+        .flags = OPT_INPUT,
+        .help = "Replaces the port of `listen`.",
+    },
+    {
+        .name = "admin.listen",
+        .type = OPT_STRING,
+        OPT_AT(config_draft, c.admin_listen),
+        .min = 1,
+        .def_text = "the first loopback address of `listen`",
+        .help = "Address of the control plane: UI, API, metrics, reload.",
+    },
+    {
+        .name = "admin.public",
+        .type = OPT_BOOL,
+        OPT_AT(config_draft, c.admin_public),
+        .def = "false",
+        .help =
+            "Serve the control plane on every address of `listen`, also where others can reach it.",
+    },
+    {
+        .name = "path",
+        .type = OPT_STRING,
+        OPT_AT(config_draft, c.path),
+        .def = "/mcp",
+        .min = 1,
+        .max = 256,
+        .env = {"MCP_PATH"},
+        .help = "Path of the MCP endpoint; what stands before its last `/` is the base of the "
+                "other routes.",
+    },
+    {
+        .name = "serverName",
+        .type = OPT_STRING,
+        OPT_AT(config_draft, c.server_name),
+        .def = "headgate",
+        .min = 1,
+        .max = 128,
+        .env = {"MCP_SERVER_NAME"},
+        .flags = OPT_RELOAD,
+        .help = "Name that clients see.",
+    },
+    {
+        .name = "serverVersion",
+        .type = OPT_STRING,
+        OPT_AT(config_draft, c.server_version),
+        .def = HEADGATE_VERSION,
+        .min = 1,
+        .max = 64,
+        .env = {"MCP_SERVER_VERSION"},
+        .flags = OPT_RELOAD,
+        .help = "Version that clients see.",
+    },
+    {
+        .name = "environment",
+        .type = OPT_STRING,
+        OPT_AT(config_draft, environment),
+        .def = "dev",
+        .min = 1,
+        .max = 64,
+        .env = {"MCP_ENV", "ENVIRONMENT", "APP_ENV"},
+        .flags = OPT_INPUT,
+        .help = "`prod`, `production` and `staging` make defaults stricter.",
+    },
+    {
+        .name = "allowNoAuth",
+        .type = OPT_BOOL,
+        OPT_AT(config_draft, allow_no_auth),
+        .def = "false",
+        .env = {"MCP_ALLOW_NO_AUTH"},
+        .flags = OPT_INPUT,
+        .help = "Run in a production environment although clients are not authenticated.",
+    },
+    {
+        .type = OPT_STRING,
+        OPT_AT(config_draft, auth_type),
+        .env = {"MCP_AUTH_TYPE"},
+        .flags = OPT_INPUT,
+        .help = "Only `none` in this version.",
+    },
+    {
+        .name = "log.level",
+        .type = OPT_CHOICE,
+        OPT_AT(config_draft, c.log_level),
+        .def = "info",
+        .choices = log_levels,
+        .env = {"LOG_LEVEL"},
+        .flags = OPT_RELOAD,
+        .help = "The least important lines to log.",
+    },
+    {
+        .name = "log.format",
+        .type = OPT_CHOICE,
+        OPT_AT(config_draft, c.log_json),
+        .def = "text",
+        .choices = log_formats,
+        .env = {"LOG_FORMAT"},
+        .flags = OPT_RELOAD,
+        .help = "Form of a log line.",
+    },
+    {
+        .name = "metrics",
+        .type = OPT_BOOL,
+        OPT_AT(config_draft, c.metrics_enabled),
+        .def = "false",
+        .env = {"MCP_METRICS_ENABLED"},
+        .help = "Serve Prometheus metrics at `/metrics`.",
+    },
+    {
+        .name = "ui",
+        .type = OPT_BOOL,
+        OPT_AT(config_draft, c.ui_enabled),
+        .def = "true",
+        .env = {"MCP_UI_ENABLED"},
+        .help = "Serve the web interface at `/ui`.",
+    },
+    {
+        .name = "threads",
+        .type = OPT_INT,
+        OPT_AT(config_draft, c.threads),
+        .def = "1",
+        .min = 1,
+        .max = 64,
+        .help = "Threads that carry calls.",
+    },
+    {
+        .name = "mode",
+        .type = OPT_CHOICE,
+        OPT_AT(config_draft, mode),
+        .def_text = "`gateway` when the file has upstreams",
+        .choices = modes,
+        .env = {"MCP_MODE"},
+        .help = "`gateway` uses the upstreams, `server` does not.",
+    },
+    {
+        .type = OPT_STRING,
+        OPT_AT(config_draft, mount_servers),
+        .max = YAML_MAX_BYTES,
+        .env = {"MCP_MOUNT_SERVERS"},
+        .flags = OPT_INPUT | OPT_SECRET,
+        .help = "More upstreams as JSON, a list or a map; needs `MCP_MODE=gateway`.",
+    },
+    {
+        .name = "cors.allowedOrigins",
+        .type = OPT_LIST,
+        OPT_AT(config_draft, c.cors_origins),
+        .def_text = "none",
+        .env = {"MCP_CORS_ALLOWED_ORIGINS"},
+        .flags = OPT_RELOAD,
+        .help =
+            "Origins whose pages may use the gateway, as `https://app.example.com`; `*` for any.",
+    },
+    {
+        .name = "allowedHosts",
+        .type = OPT_LIST,
+        OPT_AT(config_draft, c.allowed_hosts),
+        .def_text = "none",
+        .flags = OPT_RELOAD,
+        .help = "Host names under which the gateway is reached, besides localhost and the "
+                "addresses of `listen`; "
+                "`*` for any.",
+    },
+    {
+        .name = "separator",
+        .type = OPT_CHARS,
+        OPT_AT(config_draft, c.separator),
+        .def = "_",
+        .min = 1,
+        .help = "What stands between an upstream's namespace and a name.",
+    },
+    {
+        .name = "maxNameLength",
+        .type = OPT_INT,
+        OPT_AT(config_draft, c.max_name),
+        .def = "64",
+        .min = 24,
+        .max = 128,
+        .help = "Longer public names are cut and get a hash.",
+    },
+    {
+        .name = "onDuplicate",
+        .type = OPT_CHOICE,
+        OPT_AT(config_draft, on_duplicate),
+        .def_text = "`warn`; `error` in production",
+        .choices = duplicates,
+        .env = {"MCP_ON_DUPLICATE_TOOLS"},
+        .help = "What happens when two entries without a namespace have one name.",
+    },
+    {
+        .name = "pageSize",
+        .type = OPT_INT,
+        OPT_AT(config_draft, c.page_size),
+        .def = "1000",
+        .min = 1,
+        .max = 10000,
+        .help = "Entries in one page of a list.",
+    },
+    {
+        .name = "resourceUris",
+        .type = OPT_CHOICE,
+        OPT_AT(config_draft, uris),
+        .def = "plain",
+        .choices = uri_forms,
+        .help = "`prefix` puts the namespace into every resource URI; `plain` only where two "
+                "upstreams share one.",
+    },
+    {
+        .name = "maxBodyBytes",
+        .type = OPT_BYTES,
+        OPT_AT(config_draft, c.max_body_bytes),
+        .def = "4MiB",
+        .min = 1024,
+        .max = GIB,
+        .flags = OPT_RELOAD,
+        .help = "Largest request of a client.",
+    },
+    {
+        .name = "maxMessageBytes",
+        .type = OPT_BYTES,
+        OPT_AT(config_draft, c.max_message_bytes),
+        .def = "16MiB",
+        .min = 1024,
+        .max = GIB,
+        .flags = OPT_RELOAD,
+        .help = "Largest message of an upstream.",
+    },
+    {
+        .name = "maxBufferedBytes",
+        .type = OPT_BYTES,
+        OPT_AT(config_draft, c.max_buffered_bytes),
+        .def = "512MiB",
+        .min = 1024 * 1024,
+        .max = 1024 * GIB,
+        .flags = OPT_RELOAD,
+        .help = "All buffers together; beyond it, requests are refused.",
+    },
+    {
+        .name = "maxConnections",
+        .type = OPT_INT,
+        OPT_AT(config_draft, c.max_connections),
+        .def = "10000",
+        .min = 1,
+        .max = 1000000,
+        .help = "Connections of clients at one time.",
+    },
+    {
+        .name = "maxSessions",
+        .type = OPT_INT,
+        OPT_AT(config_draft, c.max_sessions),
+        .def = "10000",
+        .min = 1,
+        .max = 1000000,
+        .help = "Sessions of clients at one time.",
+    },
+    {
+        .name = "timeouts.header",
+        .type = OPT_MSEC,
+        OPT_AT(config_draft, c.header_ms),
+        .def = "10s",
+        .min = 100,
+        .max = HOUR,
+        .flags = OPT_RELOAD,
+        .help = "For the head of a request to arrive.",
+    },
+    {
+        .name = "timeouts.body",
+        .type = OPT_MSEC,
+        OPT_AT(config_draft, c.body_ms),
+        .def = "30s",
+        .min = 100,
+        .max = HOUR,
+        .flags = OPT_RELOAD,
+        .help = "For the body of a request to arrive.",
+    },
+    {
+        .name = "timeouts.keepAlive",
+        .type = OPT_MSEC,
+        OPT_AT(config_draft, c.keep_alive_ms),
+        .def = "75s",
+        .min = 100,
+        .max = HOUR,
+        .flags = OPT_RELOAD,
+        .help = "How long an unused connection stays open.",
+    },
+    {
+        .name = "timeouts.sessionIdle",
+        .type = OPT_MSEC,
+        OPT_AT(config_draft, c.session_idle_ms),
+        .def = "1h",
+        .min = SECOND,
+        .max = 7 * DAY,
+        .flags = OPT_RELOAD,
+        .help = "How long an unused session lives.",
+    },
+    {
+        .name = "timeouts.startupWait",
+        .type = OPT_MSEC,
+        OPT_AT(config_draft, c.startup_wait_ms),
+        .def = "3s",
+        .min = 0,
+        .max = 10 * MINUTE,
+        .help = "How long the first lists wait for slow upstreams.",
+    },
+    {
+        .name = "timeouts.drain",
+        .type = OPT_MSEC,
+        OPT_AT(config_draft, c.drain_ms),
+        .def = "25s",
+        .min = 0,
+        .max = DAY,
+        .flags = OPT_RELOAD,
+        .help = "How long running calls may go on after a request to stop.",
+    },
+    {
+        .name = "timeouts.lameDuck",
+        .type = OPT_MSEC,
+        OPT_AT(config_draft, c.lame_duck_ms),
+        .def_text = "0 when all of `listen` is loopback, else 5s",
+        .min = 0,
+        .max = 10 * MINUTE,
+        .flags = OPT_RELOAD,
+        .help = "How long the gateway goes on accepting, marked not ready, before it drains.",
+    },
+    {
+        .name = "sealKeys",
+        .type = OPT_LIST,
+        OPT_AT(config_draft, seal_keys),
+        .def_text = "one random key",
+        .flags = OPT_INPUT | OPT_SECRET,
+        .help = "Keys that seal session ids, of 32 bytes in base64, base64url or hex; the first is "
+                "used, all are "
+                "accepted. Replicas need the same.",
+    },
+    {
+        .name = "sealKeysFile",
+        .type = OPT_STRING,
+        OPT_AT(config_draft, seal_keys_file),
+        .min = 1,
+        .flags = OPT_INPUT,
+        .help = "A file that holds them, one a line.",
+    },
+    {
+        .name = "sealKeysEnv",
+        .type = OPT_STRING,
+        OPT_AT(config_draft, seal_keys_env),
+        .min = 1,
+        .flags = OPT_INPUT,
+        .help = "The name of a variable that holds them, separated by commas.",
+    },
+    {
+        .name = "upstreams",
+        .type = OPT_SUBTREE,
+        .help = "The MCP servers behind the gateway, by name: see below.",
+    },
+    {
+        .name = "mcpServers",
+        .type = OPT_SUBTREE,
+        .help = "The same, as desktop clients write it.",
+    },
+    {
+        .name = "servers",
+        .type = OPT_SUBTREE,
+        .help = "The same, as editors write it.",
+    },
+    /* Without help: known, judged by config.c, not offered. */
+    {.name = "inputs", .type = OPT_SUBTREE},
+    {.name = "store", .type = OPT_SUBTREE},
+    {.name = "local", .type = OPT_SUBTREE},
+    {.name = "auth", .type = OPT_SUBTREE},
+    {.name = "tenants", .type = OPT_SUBTREE},
+    {.name = "limits", .type = OPT_SUBTREE},
+    {.name = "cache", .type = OPT_SUBTREE},
+};
+
+const struct option_table config_table = {config_rows, sizeof config_rows / sizeof *config_rows};
+
+void config_help(struct buf *out)
+{
+    options_help(&config_table, out);
+}
+
+void config_markdown(struct buf *out)
+{
+    options_markdown(&config_table, "", out);
+    buf_adds(out, "\n### An upstream\n\nA value may hold `${VAR}`, `${VAR:-default}` or "
+                  "`${env:VAR}`; `$${` is a "
+                  "plain `${`.\n\n");
+    options_markdown(&mount_table, "", out);
+}
+
+static void dump_mount(const struct mount_config *m, struct buf *out)
+{
+    struct mount_draft d = {.m = *m, .transport = (int)m->transport, .uris = m->prefix_uris};
+    d.m.url = m->url_shown;
+    json_write_str(out, str_of(m->name));
+    buf_adds(out, ":{");
+    options_dump(&mount_table, &d, out);
+    if (m->bearer_hint) {
+        buf_adds(out, ",\"auth\":{\"type\":\"bearer\",\"from\":");
+        json_write_str(out, str_of(m->bearer_hint));
+        buf_addc(out, '}');
+    }
+    buf_addc(out, '}');
+}
+
+void config_dump(const struct config *c, struct buf *out)
+{
+    struct config_draft d = {
+        .c = *c,
+        .mode = c->gateway_mode ? CONFIG_MODE_GATEWAY : CONFIG_MODE_SERVER,
+        .on_duplicate = (int)c->on_duplicate,
+        .uris = c->prefix_uris ? CONFIG_URIS_PREFIX : CONFIG_URIS_PLAIN,
+    };
+    buf_addc(out, '{');
+    options_dump(&config_table, &d, out);
+    buf_addf(out, ",\"production\":%s,\"sealing\":\"%zu %s\"", c->production ? "true" : "false",
+             c->seal_key_count, c->seal_keys_generated ? "generated" : "configured");
+    buf_adds(out, ",\"upstreams\":{");
+    for (size_t i = 0; i < c->mount_count; i++) {
+        buf_adds(out, i ? "," : "");
+        dump_mount(&c->mounts[i], out);
+    }
+    buf_adds(out, "}}");
+}

@@ -1,0 +1,47 @@
+/* The revisions of MCP: their names, what differs between them, and the words of the modern wire. Protocol versions appear in
+ * the era files only. */
+#ifndef GATEWAY_ERA_H
+#define GATEWAY_ERA_H
+
+#include "gateway/mcp_http.h"
+
+/* What a legacy revision has; the rows differ, the code does not. */
+struct era_features {
+    const char *version;
+    bool audio;         /* since 2025-03-26 */
+    bool resource_link; /* since 2025-06-18; structuredContent too */
+    bool priming;       /* events with an id and no data: 2025-11-25 */
+};
+
+/* The row of a legacy revision, or NULL. */
+const struct era_features *era_legacy(struct str version);
+/* The newest legacy revision. */
+const char *era_latest_legacy(void);
+/* The modern revision. */
+const char *era_modern(void);
+/* True when the version is a modern one or newer than any that we know (dates compare as text). */
+bool era_is_modern_or_later(struct str version);
+
+/* Names of reserved members of _meta (MCP 2026-07-28 basic/index). */
+#define META_VERSION "io.modelcontextprotocol/protocolVersion"
+#define META_CLIENT "io.modelcontextprotocol/clientInfo"
+#define META_CAPS "io.modelcontextprotocol/clientCapabilities"
+#define META_LOG "io.modelcontextprotocol/logLevel"
+#define META_SERVER "io.modelcontextprotocol/serverInfo"
+#define META_SUBSCRIPTION "io.modelcontextprotocol/subscriptionId"
+#define META_TASK "io.modelcontextprotocol/related-task"
+
+/* The index of an MCP log level ("debug" = 0 … "emergency" = 7), or -1. */
+int era_log_level(struct str name);
+
+/* Values mirrored in headers: plain, or `=?base64?…?=` (MCP 2026-07-28 basic/transports/streamable-http). Decode is strict. */
+void era_header_encode(struct buf *out, struct str value);
+bool era_header_decode(struct buf *out, struct str value) MUST_USE;
+
+/* The request's downstream codecs: r is read and classified; they answer. */
+void era_modern_request(struct request *r);
+void era_legacy_request(struct request *r);
+/* Which of them is it? Answers itself and returns false when it is neither (400 …). */
+bool era_classify(struct request *r, bool *modern) MUST_USE;
+
+#endif

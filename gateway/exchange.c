@@ -1,0 +1,58 @@
+/* See exchange.h. What all transports have in common: the fields every answer carries. */
+#include "gateway/exchange.h"
+
+#include <assert.h>
+
+/* Every answer: no sniffing, nothing cached on the way, and the CORS fields of an admitted origin. */
+static void common_fields(struct exchange *x, struct buf *out)
+{
+    buf_adds(out, "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n");
+    buf_add_str(out, x->cors);
+}
+
+void exchange_reply(struct exchange *x, int status, struct str fields, struct str body)
+{
+    assert(!x->answered);
+    x->answered = true;
+    char stack[1024];
+    struct buf all = {.p = stack, .cap = sizeof stack};
+    if (fields.n + x->cors.n > sizeof stack - 128)
+        all = (struct buf){0};
+    common_fields(x, &all);
+    buf_add_str(&all, fields);
+    x->ops->reply(x, status, buf_str(&all), body);
+    if (all.p != stack)
+        buf_fini(&all);
+}
+
+void exchange_reply_json(struct exchange *x, int status, struct str body)
+{
+    exchange_reply(x, status, STR("Content-Type: application/json\r\n"), body);
+}
+
+void exchange_stream_begin(struct exchange *x, struct str fields)
+{
+    assert(!x->answered);
+    x->answered = x->streaming = true;
+    struct buf all = {0};
+    buf_adds(&all, "Content-Type: text/event-stream\r\nX-Accel-Buffering: no\r\n");
+    common_fields(x, &all);
+    buf_add_str(&all, fields);
+    x->ops->stream_begin(x, buf_str(&all));
+    buf_fini(&all);
+}
+
+bool exchange_stream_write(struct exchange *x, struct str bytes)
+{
+    return x->ops->stream_write(x, bytes);
+}
+
+void exchange_stream_end(struct exchange *x)
+{
+    x->ops->stream_end(x);
+}
+
+void exchange_move(struct exchange *x, struct shard *to)
+{
+    x->ops->move(x, to);
+}

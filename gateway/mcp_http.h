@@ -1,0 +1,46 @@
+/* The MCP endpoint over HTTP: POST, GET and DELETE on one path, before any era is known. */
+#ifndef GATEWAY_MCP_HTTP_H
+#define GATEWAY_MCP_HTTP_H
+
+#include "gateway/call.h"
+#include "gateway/exchange.h"
+
+struct session;
+struct listen;
+
+/* One POSTed message, from its arrival to its answer. */
+struct request {
+    struct exchange *x;  /* NULL once the client is gone or the answer has ended */
+    struct shard *shard;
+    struct json_doc doc;
+    struct rpc_msg msg;
+    struct str id;       /* raw JSON */
+    const struct method *method;
+    struct str method_name;
+    struct session *session; /* legacy; counted by being in its list */
+    struct call call;
+    bool call_live;
+    bool sse_ok;         /* the client takes an event stream */
+    bool modern;
+    int64_t started_us;
+    TAILQ_ENTRY(request) link; /* in its session */
+};
+
+void mcp_http_head(struct exchange *x);
+void mcp_http_request(struct exchange *x);
+
+/* Answers with one JSON message, as plain JSON or as the last event when the stream has begun, and frees r. status counts only
+ * before a stream. */
+void request_answer(struct request *r, int status, struct str message);
+/* The same with an error built from code and text; data raw JSON or empty. */
+void request_error(struct request *r, int status, int code, struct str message, struct str data);
+/* Sends a message before the answer: begins the stream if needed. False when the client is gone. */
+bool request_event(struct request *r, struct str message);
+/* 202 without body, and frees r. */
+void request_accepted(struct request *r);
+/* Starts r->call (method, params, who asks are set), or answers with the error. */
+void request_start_call(struct request *r, const struct call_sink *sink);
+/* Frees r without an answer. */
+void request_free(struct request *r);
+
+#endif

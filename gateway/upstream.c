@@ -1,0 +1,717 @@
+/* See upstream.h. Requests on their way: deadlines, matching of answers, and sorting of what a server sends between them. */
+#include "gateway/upstream.h"
+
+#include "base/clock.h"
+#include "gateway/session.h"
+#include "gateway/usession.h"
+
+#include <stdlib.h>
+
+static struct upstream_events events;
+
+void upstream_set_events(const struct upstream_events *ev)
+{
+    events = *ev;
+}
+
+/* ---- server_info ---- */
+
+void server_info_fini(struct server_info *i)
+{
+    free(i->capabilities);
+    free(i->instructions);
+    free(i->name);
+    *i = (struct server_info){0};
+}
+
+void server_info_copy(struct server_info *to, const struct server_info *from)
+{
+    *to = *from;
+    to->capabilities = from->capabilities ? xstrdup(from->capabilities) : NULL;
+    to->instructions = from->instructions ? xstrdup(from->instructions) : NULL;
+    to->name = from->name ? xstrdup(from->name) : NULL;
+}
+
+/* ---- requests ---- */
+
+struct urequest *urequest_new(struct upstream *u, struct usession *us)
+{
+    struct urequest *r = xcalloc(1, sizeof *r);
+    r->up = upstream_ref(u);
+    r->us = us;
+    r->id = ++u->next_id;
+    r->started_us = clock_us();
+    r->max_at_ms = clock_ms() + u->cfg->max_ms;
+    if (us)
+        TAILQ_INSERT_TAIL(&us->reqs, r, link);
+    return r;
+}
+
+static void urequest_destroy(void *arg)
+{
+    struct urequest *r = arg;
+    upstream_unref(&r->up);
+    free(r);
+}
+
+/* Unhooks r; its memory lives until the end of the turn. */
+static void urequest_drop(struct urequest *r)
+{
+    r->ended = true;
+    timer_clear(&r->timer);
+    hreq_cancel(&r->http);
+    if (r->us)
+        TAILQ_REMOVE(&r->us->reqs, r, link);
+    if (r->call)
+        r->call->ureq = NULL;
+    loop_defer(r->up->shard->loop, urequest_destroy, r);
+}
+
+void urequest_fail(struct urequest *r, const struct err *e)
+{
+    if (r->ended)
+        return;
+    struct call *c = r->call;
+    struct err copy = *e;
+    metric_add(r->up->errors, 1);
+    urequest_drop(r);
+    if (c)
+        call_fail(c, &copy);
+    else if (r->reply)
+        r->reply(r, NULL, &copy);
+}
+
+static void on_fail_soon(void *arg)
+{
+    struct urequest *r = arg;
+    urequest_fail(r, &r->fail);
+}
+
+void urequest_fail_soon(struct urequest *r, const struct err *e)
+{
+    r->fail = *e;
+    timer_set(&r->timer, r->up->shard->loop, 0, on_fail_soon, r);
+}
+
+static void tell_cancelled(struct urequest *r)
+{
+    struct buf params = {0}, body = {0};
+    buf_adds(&params, "{\"requestId\":");
+    buf_add_u64(&params, r->id);
+    buf_adds(&params, ",\"reason\":\"the caller gave up\"}");
+    rpc_notification(&body, STR("notifications/cancelled"), buf_str(&params));
+    usession_send(r->us, buf_str(&body));
+    buf_fini(&params);
+    buf_fini(&body);
+}
+
+static void on_timeout(void *arg)
+{
+    struct urequest *r = arg;
+    struct err e;
+    (void)err_set(&e, ERR_TIMEOUT, "upstream %s did not answer in time", r->up->cfg->name);
+    if (r->us && r->us->state == US_READY && (r->call || !r->reply))
+        tell_cancelled(r);
+    urequest_fail(r, &e);
+}
+
+enum { ASK_MS = 600 * 1000, LEFTOVER_MS = 5000, PROBE_MS = 10000 };
+
+/* Sets the next deadline: ms from now, but never past the hard maximum; a question to a person takes its time. */
+static void arm(struct urequest *r, int64_t ms)
+{
+    int64_t left = r->max_at_ms - clock_ms();
+    if (r->forever) {
+        timer_clear(&r->timer);
+        return;
+    }
+    if (r->asks > 0)
+        ms = ASK_MS;
+    else if (ms > left)
+        ms = left;
+    timer_set(&r->timer, r->up->shard->loop, ms, on_timeout, r);
+}
+
+static void on_leftover(void *arg)
+{
+    struct urequest *r = arg;
+    hreq_cancel(&r->http);
+    loop_defer(r->up->shard->loop, urequest_destroy, r);
+}
+
+static void finish(struct urequest *r, const struct rpc_msg *m)
+{
+    struct call *c = r->call;
+    struct outcome o = {.kind = m->error == JSON_NONE ? OUT_RESULT : OUT_ERROR,
+                        .doc = m->doc,
+                        .tok = m->error == JSON_NONE ? m->result : m->error,
+                        .modern = r->us ? r->us->info.era == UP_MODERN : true};
+    metric_observe_us(r->up->seconds, clock_us() - r->started_us);
+    r->call = NULL; /* the sink may look at the call, not at the request */
+    if (c)
+        c->ureq = NULL;
+    /* The HTTP answer may go on after its message: let it end by itself so that the connection can be used again. */
+    if (r->http)
+        timer_set(&r->timer, r->up->shard->loop, LEFTOVER_MS, on_leftover, r);
+    else
+        timer_clear(&r->timer);
+    r->ended = true;
+    if (r->us)
+        TAILQ_REMOVE(&r->us->reqs, r, link);
+    if (!r->http)
+        loop_defer(r->up->shard->loop, urequest_destroy, r);
+    if (c)
+        call_finish(c, &o);
+    else if (r->reply)
+        r->reply(r, m, NULL);
+}
+
+/* ---- HTTP ---- */
+
+static bool http_head(struct hreq *h, const struct http1_head *head, void *arg)
+{
+    (void)h;
+    struct urequest *r = arg;
+    if (r->ended)
+        return false;
+    struct str sid = http1_value(head, STR("Mcp-Session-Id"));
+    if (sid.n > 0 && sid.n < sizeof r->session_id)
+        memcpy(r->session_id, sid.p, sid.n);
+    if (head->status == 200)
+        arm(r, r->up->cfg->idle_ms);
+    /* What these say is about our request to them, and never evidence of an era. */
+    return head->status != 401 && head->status != 403 && head->status < 500;
+}
+
+static void http_message(struct hreq *h, struct str text, void *arg)
+{
+    struct urequest *r = arg;
+    struct err e;
+    if (r->ended)
+        return;
+    if (!upstream_message(r->up, r->us, r, text, &e) && hreq_status(h) == 200)
+        urequest_fail(r, &e);
+}
+
+static void status_error(struct urequest *r, int status, struct err *e)
+{
+    const char *name = r->up->cfg->name;
+    if (status == 401 || status == 403)
+        (void)err_set(e, ERR_UNAUTHENTIC, "upstream %s needs authorization (HTTP %d): %s", name, status,
+                      r->up->cfg->bearer_hint ? "check its auth" : "configure auth.tokenEnv or auth.tokenFile");
+    else if (status == 200 || status == 202)
+        (void)err_set(e, ERR_BAD_UPSTREAM, "upstream %s ended its answer without a result", name);
+    else
+        (void)err_set(e, status >= 500 ? ERR_UNAVAILABLE : ERR_BAD_UPSTREAM, "upstream %s answered HTTP %d",
+                      name, status);
+}
+
+static void http_end(struct hreq *h, const struct err *e, void *arg)
+{
+    struct urequest *r = arg;
+    struct err mine;
+    int status = hreq_status(h);
+    r->http = NULL;
+    if (r->ended) {
+        timer_clear(&r->timer);
+        loop_defer(r->up->shard->loop, urequest_destroy, r);
+        return;
+    }
+    if (!e && status == 404 && r->us && r->us->sid[0] && usession_expired(r->us, r))
+        return;
+    if (e)
+        (void)err_set(&mine, e->kind, "upstream %s: %s", r->up->cfg->name, e->msg);
+    else
+        status_error(r, status, &mine);
+    urequest_fail(r, &mine);
+}
+
+static const struct hreq_ops request_ops = {http_head, http_message, http_end};
+
+static void transmit(struct urequest *r, struct str fields, struct str body, bool safe)
+{
+    metric_add(r->up->calls, 1);
+    if (r->us && r->us->pipe)
+        pipe_write(r->us->pipe, body);
+    else
+        r->http = hreq_start(r->up->pool, &(struct hreq_spec){"POST", fields, body, safe}, &request_ops, r);
+}
+
+struct urequest *urequest_own(struct upstream *u, struct usession *us, struct str method, struct str params,
+                              int timeout_ms, urequest_fn fn, void *arg)
+{
+    struct urequest *r = urequest_new(u, us);
+    struct buf fields = {0}, body = {0};
+    r->reply = fn;
+    r->arg = arg;
+    arm(r, timeout_ms);
+    bool handshake = str_eq(method, STR("initialize"));
+    era_upstream_own(us && (us->info.era == UP_LEGACY || handshake) ? UP_LEGACY : UP_MODERN, r->id, method,
+                     params, &fields, &body);
+    if (us && !handshake)
+        usession_fields(us, &fields);
+    transmit(r, buf_str(&fields), buf_str(&body), true);
+    buf_fini(&fields);
+    buf_fini(&body);
+    return r;
+}
+
+void urequest_call(struct upstream *u, struct usession *us, struct call *c, struct urequest *r)
+{
+    struct shard *s = u->shard;
+    if (!r)
+        r = urequest_new(u, us);
+    r->call = c;
+    c->ureq = r;
+    arm(r, u->cfg->first_byte_ms);
+    s->scratch.n = s->scratch2.n = 0;
+    era_upstream_call(c, us, r->id, &s->scratch, &s->scratch2);
+    transmit(r, buf_str(&s->scratch), buf_str(&s->scratch2), c->method->safe);
+}
+
+/* ---- messages from a server ---- */
+
+static struct urequest *find_request(struct usession *us, uint64_t id)
+{
+    struct urequest *r;
+    TAILQ_FOREACH (r, &us->reqs, link)
+        if (r->id == id)
+            return r;
+    return NULL;
+}
+
+/* The only call in flight: what a pipe says without an address can only belong to it (single-pipe association). */
+static struct urequest *only_call(struct usession *us)
+{
+    struct urequest *r, *found = NULL;
+    TAILQ_FOREACH (r, &us->reqs, link) {
+        if (!r->call)
+            continue;
+        if (found)
+            return NULL;
+        found = r;
+    }
+    return found;
+}
+
+static bool take_response(struct usession *us, struct urequest *r, const struct rpc_msg *m, struct err *e)
+{
+    int64_t id = -1;
+    bool numbered = m->id != JSON_NONE && json_int(m->doc, m->id, &id);
+    if (!r && us && numbered)
+        r = find_request(us, (uint64_t)id);
+    if (!r) {
+        log_debug("upstream.unknown_id");
+        return true;
+    }
+    /* An error may come without our id when the server could not read it (JSON-RPC 2.0 §5). */
+    bool anonymous = m->error != JSON_NONE && (m->id == JSON_NONE || json_is(m->doc, m->id, JSON_NULL));
+    if (!(numbered && (uint64_t)id == r->id) && !anonymous)
+        return err_set(e, ERR_BAD_UPSTREAM, "upstream %s answered with an id that was not asked",
+                       r->up->cfg->name);
+    finish(r, m);
+    return true;
+}
+
+static void take_progress(struct usession *us, struct urequest *r, const struct rpc_msg *m)
+{
+    int64_t token;
+    uint32_t tok = json_get(m->doc, m->params, STR("progressToken"));
+    if (tok == JSON_NONE || !json_int(m->doc, tok, &token))
+        return;
+    if (!r && us)
+        r = find_request(us, (uint64_t)token);
+    if (!r || r->id != (uint64_t)token)
+        return;
+    arm(r, r->up->cfg->idle_ms);
+    if (r->call && r->call->progress_token.n)
+        r->call->sink->progress(r->call, m->doc, m->params);
+}
+
+static void take_log(struct usession *us, struct urequest *r, const struct rpc_msg *m)
+{
+    if (!r && us)
+        r = only_call(us);
+    if (r && r->call) {
+        if (r->call->log_level != LOG_LEVEL_NONE)
+            r->call->sink->log(r->call, m->doc, m->params);
+    } else if (us && us->owner) {
+        session_on_log(us->owner, us->up, m->doc, m->params);
+    }
+}
+
+static void take_cancelled(struct usession *us, const struct rpc_msg *m)
+{
+    struct ask *a;
+    struct str id = json_raw(m->doc, json_get(m->doc, m->params, STR("requestId")));
+    if (!us || id.n == 0)
+        return;
+    TAILQ_FOREACH (a, &us->asks, link) {
+        if (str_eq(str_of(a->id), id)) {
+            if (a->on_cancelled)
+                a->on_cancelled(a);
+            a->on_cancelled = NULL;
+            ask_refuse(a, STR("{\"code\":-32603,\"message\":\"cancelled\"}"));
+            return;
+        }
+    }
+}
+
+static void take_notification(struct upstream *u, struct usession *us, struct urequest *r, const struct rpc_msg *m)
+{
+    static const struct {
+        const char *method;
+        enum catalog_kind kind;
+    } lists[] = {{"notifications/tools/list_changed", KIND_TOOLS},
+                 {"notifications/prompts/list_changed", KIND_PROMPTS},
+                 {"notifications/resources/list_changed", KIND_RESOURCES}};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        if (rpc_is(m, str_of(lists[i].method))) {
+            events.list_changed(u, lists[i].kind);
+            return;
+        }
+    }
+    if (m->params == JSON_NONE)
+        return;
+    if (rpc_is(m, STR("notifications/progress")))
+        take_progress(us, r, m);
+    else if (rpc_is(m, STR("notifications/message")))
+        take_log(us, r, m);
+    else if (rpc_is(m, STR("notifications/cancelled")))
+        take_cancelled(us, m);
+    else if (rpc_is(m, STR("notifications/resources/updated"))) {
+        struct arena a = {0};
+        struct str uri = json_str(m->doc, json_get(m->doc, m->params, STR("uri")), &a);
+        if (us && us->owner)
+            session_on_updated(us->owner, u, uri);
+        else
+            events.resource_updated(u, uri);
+        arena_fini(&a);
+    } else if (rpc_is(m, STR("notifications/elicitation/complete")) && us && us->owner) {
+        session_on_notice(us->owner, m);
+    }
+}
+
+static void refuse_request(struct usession *us, const struct rpc_msg *m)
+{
+    struct buf body = {0};
+    struct str id = json_raw(m->doc, m->id);
+    if (rpc_is(m, STR("ping")) || rpc_is(m, STR("roots/list"))) {
+        rpc_begin_result(&body, id);
+        buf_adds(&body, rpc_is(m, STR("ping")) ? "{}}" : "{\"roots\":[]}}");
+    } else {
+        rpc_error(&body, id, RPC_METHOD_NOT_FOUND, STR("no client here can answer this"), (struct str){0});
+    }
+    usession_send(us, buf_str(&body));
+    buf_fini(&body);
+}
+
+static void take_request(struct usession *us, struct urequest *r, const struct rpc_msg *m)
+{
+    if (!us) {
+        log_warn("upstream.request_on_modern_stream");
+        return;
+    }
+    if (!r)
+        r = only_call(us);
+    struct call *c = r ? r->call : NULL;
+    bool asks_call = c && c->sink->input && c->session == us->owner && us->owner;
+    if (rpc_is(m, STR("ping")) || us->info.era == UP_MODERN || (!asks_call && !us->owner)) {
+        refuse_request(us, m);
+        return;
+    }
+    struct ask *a = xcalloc(1, sizeof *a);
+    struct str id = json_raw(m->doc, m->id);
+    *a = (struct ask){.us = us,
+                      .call = asks_call ? c : NULL,
+                      .id = xmemdup0(id.p, id.n),
+                      .doc = m->doc,
+                      .method = m->method,
+                      .params = m->params};
+    TAILQ_INSERT_TAIL(&us->asks, a, link);
+    if (asks_call) {
+        r->asks++;
+        arm(r, ASK_MS);
+        c->sink->input(c, a);
+    } else {
+        session_on_ask(us->owner, a);
+    }
+}
+
+bool upstream_message(struct upstream *u, struct usession *us, struct urequest *r, struct str text, struct err *e)
+{
+    struct json_doc *d = &u->shard->scratch_doc;
+    struct rpc_msg m;
+    if (!json_parse(d, text.p, text.n, e) || !rpc_read(d, &m, e)) {
+        char why[sizeof e->msg];
+        memcpy(why, e->msg, sizeof why);
+        return err_set(e, ERR_BAD_UPSTREAM, "upstream %s sent what is not JSON-RPC: %.200s", u->cfg->name, why);
+    }
+    switch (m.kind) {
+    case RPC_RESPONSE: return take_response(us, r, &m, e);
+    case RPC_NOTIFICATION: take_notification(u, us, r, &m); break;
+    case RPC_REQUEST: take_request(us, r, &m); break;
+    }
+    if (r && !r->ended)
+        arm(r, u->cfg->idle_ms);
+    return true;
+}
+
+/* ---- questions to the client ---- */
+
+static void ask_end(struct ask *a, struct str body)
+{
+    if (a->us) {
+        struct urequest *r = a->call ? a->call->ureq : NULL;
+        if (r && r->asks > 0 && --r->asks == 0)
+            arm(r, r->up->cfg->idle_ms);
+        TAILQ_REMOVE(&a->us->asks, a, link);
+        usession_send(a->us, body);
+    }
+    free(a->id);
+    free(a);
+}
+
+void ask_answer(struct ask *a, struct str result)
+{
+    struct buf body = {0};
+    rpc_begin_result(&body, str_of(a->id));
+    buf_add_str(&body, result);
+    buf_addc(&body, '}');
+    ask_end(a, buf_str(&body));
+    buf_fini(&body);
+}
+
+void ask_refuse(struct ask *a, struct str error)
+{
+    struct buf body = {0};
+    buf_adds(&body, "{\"jsonrpc\":\"2.0\",\"id\":");
+    buf_adds(&body, a->id);
+    buf_adds(&body, ",\"error\":");
+    buf_add_str(&body, error);
+    buf_addc(&body, '}');
+    ask_end(a, buf_str(&body));
+    buf_fini(&body);
+}
+
+/* ---- calls ---- */
+
+bool upstream_per_client(const struct upstream *u)
+{
+    if (u->cfg->session == SESSION_PER_CLIENT)
+        return true;
+    return u->cfg->session == SESSION_AUTO && u->cfg->transport == MOUNT_HTTP && u->era == UP_LEGACY;
+}
+
+struct usession *usession_of(struct upstream *u, struct session *owner)
+{
+    if (owner && upstream_per_client(u))
+        return session_usession(owner, u);
+    if (!u->shared)
+        u->shared = usession_new(u, NULL);
+    return u->shared;
+}
+
+static void not_connected(struct call *c)
+{
+    struct err e;
+    struct urequest *r = urequest_new(c->up, NULL);
+    (void)err_set(&e, ERR_UNAVAILABLE, "upstream %s is not connected", c->up->cfg->name);
+    r->call = c;
+    c->ureq = r;
+    urequest_fail_soon(r, &e);
+}
+
+void upstream_send(struct call *c)
+{
+    struct upstream *u = c->up;
+    bool stdio = u->cfg->transport == MOUNT_STDIO;
+    if (stdio && u->home && u->home != u->shard) {
+        relay_send(c);
+        return;
+    }
+    if (!stdio && u->era == UP_MODERN) {
+        urequest_call(u, NULL, c, NULL);
+        return;
+    }
+    if (!stdio && u->era == UP_UNKNOWN) {
+        not_connected(c);
+        return;
+    }
+    struct usession *us = usession_of(u, c->session);
+    if (us->state == US_READY) {
+        urequest_call(u, us, c, NULL);
+        return;
+    }
+    struct urequest *r = urequest_new(u, us);
+    r->call = c;
+    c->ureq = r;
+    usession_wait(us, r);
+}
+
+void upstream_cancel(struct call *c)
+{
+    struct urequest *r = c->ureq;
+    if (!r) {
+        if (c->up && c->up->home && c->up->home != c->up->shard)
+            relay_cancel(c);
+        return;
+    }
+    c->ureq = NULL;
+    r->call = NULL;
+    bool legacy = r->us && r->us->info.era == UP_LEGACY;
+    if (r->us && r->us->state == US_READY)
+        tell_cancelled(r);
+    /* A legacy stream is read to its end and discarded; its deadline still holds. */
+    if (!legacy || r->us->state != US_READY)
+        urequest_drop(r);
+}
+
+/* ---- life ---- */
+
+struct upstream *upstream_new(struct shard *s, struct config *config, int index)
+{
+    struct upstream *u = xcalloc(1, sizeof *u);
+    struct err e;
+    u->shard = s;
+    u->config = config_ref(config);
+    u->cfg = &config->mounts[index];
+    u->index = index;
+    u->refs = 1;
+    u->calls = metric_series(&metric_rows[M_UPSTREAM_CALLS], u->cfg->name, NULL);
+    u->errors = metric_series(&metric_rows[M_UPSTREAM_ERRORS], u->cfg->name, NULL);
+    u->seconds = metric_series(&metric_rows[M_UPSTREAM_SECONDS], u->cfg->name, NULL);
+    if (u->cfg->transport == MOUNT_HTTP) {
+        u->pool = http_pool_new(s, u->cfg, &e);
+        if (!u->pool)
+            log_error("upstream.unusable", L_STR("upstream", u->cfg->name), L_ERR(&e));
+    } else if (u->cfg->session != SESSION_PER_CLIENT) {
+        u->home = &s->gw->shards[index % s->gw->shard_count];
+    }
+    return u;
+}
+
+struct upstream *upstream_ref(struct upstream *u)
+{
+    u->refs++;
+    return u;
+}
+
+void upstream_unref(struct upstream **up)
+{
+    struct upstream *u = *up;
+    *up = NULL;
+    if (!u || --u->refs > 0)
+        return;
+    http_pool_free(&u->pool);
+    config_unref(&u->config);
+    free(u);
+}
+
+static void on_close_shared(void *arg)
+{
+    struct upstream *u = arg;
+    if (u->shared)
+        usession_close(&u->shared);
+    upstream_unref(&u);
+}
+
+void upstream_close(struct upstream *u)
+{
+    u->closed = true;
+    on_close_shared(upstream_ref(u));
+}
+
+void upstream_learn(struct upstream *u, enum up_era era)
+{
+    if (u->cfg->transport == MOUNT_HTTP)
+        u->era = era;
+}
+
+/* ---- probe ---- */
+
+static void tell_up(struct upstream *u, const struct server_info *info)
+{
+    u->era = info->era;
+    events.session_up(u, info);
+}
+
+static void open_legacy(struct upstream *u)
+{
+    if (!u->shared)
+        u->shared = usession_new(u, NULL);
+    usession_open(u->shared);
+}
+
+static void on_probe(struct urequest *r, const struct rpc_msg *m, const struct err *e)
+{
+    struct upstream *u = r->up;
+    struct server_info info = {0};
+    struct err bad;
+    if (!m && e->kind != ERR_BAD_UPSTREAM) { /* away, refused, too slow: never evidence of an era */
+        events.session_down(u, e);
+        return;
+    }
+    enum up_era era = m ? era_upstream_judge(m) : UP_LEGACY;
+    if (era == UP_MODERN && m->result != JSON_NONE &&
+        era_upstream_read_discover(m->doc, m->result, &info, &bad)) {
+        tell_up(u, &info);
+        server_info_fini(&info);
+    } else if (u->cfg->era == ERA_PIN_MODERN) {
+        (void)err_set(&bad, ERR_BAD_UPSTREAM, "upstream %s is pinned to era: modern but does not answer server/discover",
+                      u->cfg->name);
+        events.session_down(u, &bad);
+    } else {
+        open_legacy(u);
+    }
+}
+
+void upstream_open(struct upstream *u)
+{
+    struct err e;
+    if (u->closed)
+        return;
+    if (u->cfg->transport == MOUNT_STDIO || u->cfg->era == ERA_PIN_LEGACY) {
+        open_legacy(u);
+    } else if (!u->pool) {
+        (void)err_set(&e, ERR_CONFIG, "upstream %s cannot be used, see the log", u->cfg->name);
+        events.session_down(u, &e);
+    } else {
+        (void)urequest_own(u, NULL, STR("server/discover"), (struct str){0},
+                           u->cfg->first_byte_ms < PROBE_MS ? u->cfg->first_byte_ms : PROBE_MS, on_probe, NULL);
+    }
+}
+
+struct urequest *upstream_listen(struct upstream *u, struct str params, urequest_fn fn, void *arg)
+{
+    struct urequest *r = urequest_own(u, NULL, STR("subscriptions/listen"), params, u->cfg->first_byte_ms, fn, arg);
+    r->forever = true;
+    return r;
+}
+
+void upstream_unlisten(struct urequest **r)
+{
+    if (*r && !(*r)->ended)
+        urequest_drop(*r);
+    *r = NULL;
+}
+
+void upstream_ping(struct upstream *u, urequest_fn fn, void *arg)
+{
+    if (u->shared)
+        (void)urequest_own(u, u->shared, STR("ping"), (struct str){0}, PROBE_MS, fn, arg);
+    else
+        (void)urequest_own(u, NULL, STR("server/discover"), (struct str){0}, PROBE_MS, fn, arg);
+}
+
+/* For usession.c: the shared conversation came up or went down. */
+void upstream_session_up(struct upstream *u, const struct server_info *info)
+{
+    tell_up(u, info);
+}
+
+void upstream_session_down(struct upstream *u, const struct err *e)
+{
+    if (!u->closed)
+        events.session_down(u, e);
+}

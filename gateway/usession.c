@@ -1,0 +1,340 @@
+/* Conversations with legacy servers and children (MCP 2025-11-25 basic/lifecycle, basic/transports):
+ *
+ *   IDLE -> OPENING -> READY -> CLOSED
+ *             ^  |        |
+ *             +--+--------+   broken or expired: back to IDLE, opened again by the next call or by the watch
+ *
+ * A child of unknown era is asked server/discover first; an error, silence or its exit means legacy. */
+#include "gateway/usession.h"
+
+#include "base/clock.h"
+#include "gateway/session.h"
+
+#include <stdlib.h>
+
+enum { HANDSHAKE_MS = 30000, CHILD_PROBE_MS = 3000, STREAM_RETRY_MS = 1000, DELETE_MS = 2000 };
+
+static void open_stream(void *arg);
+static void initialize(struct usession *us);
+
+struct usession *usession_new(struct upstream *u, struct session *owner)
+{
+    struct usession *us = xcalloc(1, sizeof *us);
+    us->up = upstream_ref(u);
+    us->owner = owner;
+    TAILQ_INIT(&us->reqs);
+    TAILQ_INIT(&us->asks);
+    TAILQ_INIT(&us->waiting);
+    metric_add(metric_of(M_UPSTREAM_SESSIONS), 1);
+    return us;
+}
+
+void usession_fields(const struct usession *us, struct buf *fields)
+{
+    if (us->pipe)
+        return;
+    bool ok = true;
+    if (us->sid[0])
+        ok = http1_add_field(fields, STR("Mcp-Session-Id"), str_of(us->sid));
+    if (us->info.version[0])
+        ok = http1_add_field(fields, STR("MCP-Protocol-Version"), str_of(us->info.version)) && ok;
+    if (!ok)
+        log_warn("upstream.session_id_unusable", L_STR("upstream", us->up->cfg->name));
+}
+
+/* ---- messages nobody waits for ---- */
+
+static bool deaf_head(struct hreq *h, const struct http1_head *head, void *arg)
+{
+    (void)h;
+    (void)head;
+    (void)arg;
+    return false;
+}
+
+static void deaf_message(struct hreq *h, struct str text, void *arg)
+{
+    (void)h;
+    (void)text;
+    (void)arg;
+}
+
+static void deaf_end(struct hreq *h, const struct err *e, void *arg)
+{
+    (void)h;
+    struct upstream *u = arg;
+    if (e)
+        log_debug("upstream.notice_lost", L_STR("upstream", u->cfg->name), L_ERR(e));
+    upstream_unref(&u);
+}
+
+static const struct hreq_ops deaf_ops = {deaf_head, deaf_message, deaf_end};
+
+static void post(struct usession *us, const char *method, struct str body)
+{
+    struct buf fields = {0};
+    usession_fields(us, &fields);
+    (void)hreq_start(us->up->pool, &(struct hreq_spec){method, buf_str(&fields), body, true}, &deaf_ops,
+                     upstream_ref(us->up));
+    buf_fini(&fields);
+}
+
+void usession_send(struct usession *us, struct str body)
+{
+    if (us->pipe)
+        pipe_write(us->pipe, body);
+    else if (us->state == US_READY || us->state == US_OPENING)
+        post(us, "POST", body);
+}
+
+void usession_notify(struct usession *us, struct str method, struct str params)
+{
+    struct buf body = {0};
+    if (us->state != US_READY)
+        return;
+    rpc_notification(&body, method, params);
+    usession_send(us, buf_str(&body));
+    buf_fini(&body);
+}
+
+void usession_tell(struct usession *us, struct str method, struct str params)
+{
+    if (us->state == US_READY)
+        (void)urequest_own(us->up, us, method, params, HANDSHAKE_MS, NULL, NULL);
+}
+
+/* ---- going down ---- */
+
+static void fail_all(struct usession *us, const struct err *e)
+{
+    struct ask *a;
+    while ((a = TAILQ_FIRST(&us->asks))) {
+        TAILQ_REMOVE(&us->asks, a, link);
+        a->us = NULL;
+        if (a->on_cancelled)
+            a->on_cancelled(a);
+        a->on_cancelled = NULL;
+        if (a->holder == NULL)
+            ask_refuse(a, STR("{}"));
+    }
+    /* A failing call may make its client send another: take the lists as they are now. */
+    struct urequest_list reqs;
+    TAILQ_INIT(&reqs);
+    TAILQ_CONCAT(&reqs, &us->waiting, link);
+    struct urequest *r;
+    TAILQ_FOREACH (r, &reqs, link)
+        r->us = us;
+    TAILQ_CONCAT(&us->reqs, &reqs, link);
+    while ((r = TAILQ_FIRST(&us->reqs)))
+        urequest_fail(r, e);
+}
+
+static void reset(struct usession *us)
+{
+    timer_clear(&us->retry);
+    hreq_cancel(&us->stream);
+    if (us->pipe)
+        pipe_stop(&us->pipe);
+    us->sid[0] = '\0';
+    us->no_stream = false;
+}
+
+void usession_broken(struct usession *us, const struct err *e)
+{
+    if (us->state == US_CLOSED)
+        return;
+    struct err copy = *e;
+    us->state = US_IDLE;
+    reset(us);
+    fail_all(us, &copy);
+    if (!us->owner)
+        upstream_session_down(us->up, &copy);
+}
+
+static void us_destroy(void *arg)
+{
+    struct usession *us = arg;
+    server_info_fini(&us->info);
+    upstream_unref(&us->up);
+    free(us);
+}
+
+void usession_close(struct usession **usp)
+{
+    struct usession *us = *usp;
+    struct err e;
+    *usp = NULL;
+    if (!us || us->state == US_CLOSED)
+        return;
+    if (us->state == US_READY && !us->pipe && us->sid[0])
+        post(us, "DELETE", (struct str){0});
+    us->state = US_CLOSED;
+    (void)err_set(&e, ERR_CONFLICT, "the session with upstream %s has ended", us->up->cfg->name);
+    reset(us);
+    fail_all(us, &e);
+    us->owner = NULL;
+    metric_add(metric_of(M_UPSTREAM_SESSIONS), -1);
+    loop_defer(us->up->shard->loop, us_destroy, us);
+}
+
+/* ---- coming up ---- */
+
+void usession_wait(struct usession *us, struct urequest *r)
+{
+    TAILQ_REMOVE(&us->reqs, r, link);
+    TAILQ_INSERT_TAIL(&us->waiting, r, link);
+    usession_open(us);
+}
+
+static void ready(struct usession *us)
+{
+    struct urequest *r;
+    us->state = US_READY;
+    if (us->owner)
+        session_usession_ready(us->owner, us);
+    if (us->info.era == UP_LEGACY && !us->pipe && (us->owner || us->up->shard->index < 0))
+        open_stream(us);
+    if (!us->owner)
+        upstream_session_up(us->up, &us->info);
+    while ((r = TAILQ_FIRST(&us->waiting)) && us->state == US_READY) {
+        TAILQ_REMOVE(&us->waiting, r, link);
+        TAILQ_INSERT_TAIL(&us->reqs, r, link);
+        urequest_call(us->up, us, r->call, r);
+    }
+}
+
+static void on_initialized(struct urequest *r, const struct rpc_msg *m, const struct err *e)
+{
+    struct usession *us = r->us;
+    struct err bad;
+    if (us->state != US_OPENING)
+        return;
+    server_info_fini(&us->info);
+    if (m && m->result == JSON_NONE) {
+        struct arena a = {0};
+        struct str msg = json_str(m->doc, json_get(m->doc, m->error, STR("message")), &a);
+        (void)err_set(&bad, ERR_BAD_UPSTREAM, "upstream %s refused initialize: %.*s", us->up->cfg->name,
+                      STR_FMT(msg));
+        arena_fini(&a);
+        e = &bad;
+    } else if (m && !era_upstream_read_initialize(m->doc, m->result, &us->info, &bad)) {
+        e = &bad;
+    }
+    if (e) {
+        usession_broken(us, e);
+        return;
+    }
+    memcpy(us->sid, r->session_id, sizeof us->sid);
+    us->info.stateful = us->sid[0] != '\0';
+    usession_send(us, STR("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}"));
+    ready(us);
+}
+
+static void initialize(struct usession *us)
+{
+    struct buf params = {0};
+    server_info_fini(&us->info);
+    era_upstream_initialize(us, &params);
+    (void)urequest_own(us->up, us, STR("initialize"), buf_str(&params), HANDSHAKE_MS, on_initialized, NULL);
+    buf_fini(&params);
+}
+
+static void on_child_probe(struct urequest *r, const struct rpc_msg *m, const struct err *e)
+{
+    struct usession *us = r->us;
+    struct err bad;
+    if (us->state != US_OPENING || !us->pipe)
+        return;
+    (void)e;
+    us->legacy_only = true; /* also when it exits now: begun again without the probe */
+    if (m && m->result != JSON_NONE && era_upstream_judge(m) == UP_MODERN &&
+        era_upstream_read_discover(m->doc, m->result, &us->info, &bad)) {
+        us->legacy_only = false;
+        ready(us);
+    } else if (us->up->cfg->era == ERA_PIN_MODERN) {
+        (void)err_set(&bad, ERR_BAD_UPSTREAM, "upstream %s is pinned to era: modern but does not answer server/discover",
+                      us->up->cfg->name);
+        usession_broken(us, &bad);
+    } else {
+        initialize(us);
+    }
+}
+
+void usession_pipe_open(struct usession *us)
+{
+    if (us->up->cfg->era == ERA_PIN_LEGACY || us->legacy_only) {
+        initialize(us);
+        return;
+    }
+    us->info.era = UP_MODERN;
+    (void)urequest_own(us->up, us, STR("server/discover"), (struct str){0}, CHILD_PROBE_MS, on_child_probe, NULL);
+}
+
+void usession_open(struct usession *us)
+{
+    if (us->state != US_IDLE)
+        return;
+    us->state = US_OPENING;
+    if (us->up->cfg->transport == MOUNT_STDIO)
+        us->pipe = pipe_start(us);
+    else
+        initialize(us);
+}
+
+bool usession_expired(struct usession *us, struct urequest *r)
+{
+    if (r->retried || !r->call)
+        return false;
+    r->retried = true;
+    log_info("upstream.session_expired", L_STR("upstream", us->up->cfg->name));
+    timer_clear(&r->timer);
+    if (us->state == US_READY) {
+        us->state = US_IDLE;
+        reset(us);
+    }
+    usession_wait(us, r);
+    return true;
+}
+
+/* ---- the GET stream ---- */
+
+static bool stream_head(struct hreq *h, const struct http1_head *head, void *arg)
+{
+    (void)h;
+    struct usession *us = arg;
+    if (head->status == 200)
+        return true;
+    us->no_stream = true; /* 405: the server has none (MCP 2025-11-25 basic/transports) */
+    return false;
+}
+
+static void stream_message(struct hreq *h, struct str text, void *arg)
+{
+    (void)h;
+    struct usession *us = arg;
+    struct err e;
+    if (!upstream_message(us->up, us, NULL, text, &e))
+        log_warn("upstream.bad_message", L_STR("upstream", us->up->cfg->name), L_ERR(&e));
+}
+
+static void stream_end(struct hreq *h, const struct err *e, void *arg)
+{
+    (void)h;
+    struct usession *us = arg;
+    us->stream = NULL;
+    if (us->state != US_READY || us->no_stream)
+        return;
+    (void)e; /* a server that is gone is found out by the watch's pings */
+    timer_set(&us->retry, us->up->shard->loop, STREAM_RETRY_MS, open_stream, us);
+}
+
+static const struct hreq_ops stream_ops = {stream_head, stream_message, stream_end};
+
+static void open_stream(void *arg)
+{
+    struct usession *us = arg;
+    struct buf fields = {0};
+    usession_fields(us, &fields);
+    us->stream = hreq_start(us->up->pool, &(struct hreq_spec){"GET", buf_str(&fields), {0}, true}, &stream_ops, us);
+    buf_fini(&fields);
+}
