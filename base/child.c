@@ -149,8 +149,7 @@ static void end_child(struct child *c, const struct err *e)
 
 static struct child *child_find(struct spawner *s, uint64_t id)
 {
-    struct child *c;
-    LIST_FOREACH (c, &s->children, all)
+    for (struct child *c = LIST_FIRST(&s->children); c; c = LIST_NEXT(c, all))
         if (c->id == id)
             return c;
     return NULL;
@@ -278,7 +277,7 @@ static void on_message(struct spawner *s, const struct spawn_msg *m, int fds[3])
 
 static void receive(struct spawner *s)
 {
-    struct spawn_msg m;
+    struct spawn_msg m = {0};
     int fds[3];
     for (;;) {
         switch (spawn_recv(s->sock, &m, fds, MSG_DONTWAIT)) {

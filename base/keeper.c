@@ -289,7 +289,7 @@ static void begin_end(struct keeper *k, int grace_ms)
 
 static void on_ctl(struct keeper *k)
 {
-    struct spawn_msg m;
+    struct spawn_msg m = {0};
     int fds[3];
     switch (spawn_recv(k->ctl, &m, fds, MSG_DONTWAIT)) {
     case SPAWN_NOTHING: return;

@@ -35,7 +35,7 @@ enum option_flags {
     OPT_ALIAS = 8,  /* another spelling of the row with the same field: file only, not documented */
 };
 
-/* A word and what it stores. */
+/* A word and what it stores. In a list, those after an empty word are understood but not offered. */
 struct option_choice {
     const char *name;
     int value;

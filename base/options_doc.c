@@ -35,7 +35,7 @@ static void add_type(const struct option *o, const char *separator, struct buf *
         return;
     }
     int last = -1;
-    for (const struct option_choice *c = o->choices; c->name; c++) {
+    for (const struct option_choice *c = o->choices; c->name && *c->name; c++) {
         if (c->value != last)
             buf_addf(out, "%s%s", c == o->choices ? "" : separator, c->name);
         last = c->value;

@@ -117,7 +117,7 @@ static void format_number(const struct option *o, int64_t v, struct buf *out)
 static void format_choice(const struct option *o, int value, struct buf *out)
 {
     for (const struct option_choice *c = o->choices; c->name; c++)
-        if (c->value == value) {
+        if (c->value == value && *c->name) {
             buf_adds(out, c->name);
             return;
         }
@@ -321,7 +321,7 @@ static bool set_bool(void *field, struct str s, struct err *e)
 /* Each value once, by its first word. */
 static void add_choices(const struct option *o, struct buf *out)
 {
-    for (const struct option_choice *c = o->choices; c->name; c++) {
+    for (const struct option_choice *c = o->choices; c->name && *c->name; c++) {
         const struct option_choice *first = o->choices;
         while (first->value != c->value)
             first++;
@@ -333,7 +333,7 @@ static void add_choices(const struct option *o, struct buf *out)
 static bool set_choice(const struct option *o, void *field, struct str s, struct err *e)
 {
     for (const struct option_choice *c = o->choices; c->name; c++)
-        if (str_ieq(s, str_of(c->name))) {
+        if (s.n && str_ieq(s, str_of(c->name))) {
             store_small(field, o->size, c->value);
             return true;
         }
@@ -410,8 +410,9 @@ const char *option_suggest(struct str s, const char *const *candidates, size_t n
     const char *found = NULL;
     for (size_t i = 0; i < n; i++) {
         size_t bn = plain_word(str_of(candidates[i]), b);
-        int d = distance(a, an, b, bn);
-        if (d < best && (size_t)d < bn) {
+        size_t apart = an > bn ? an - bn : bn - an;
+        int d = apart < (size_t)best ? distance(a, an, b, bn) : best;
+        if (d < best && (size_t)d * 2 < bn) {
             best = d;
             found = candidates[i];
         }

@@ -171,24 +171,28 @@ static void on_start(struct hub *h, uint64_t id, int spec_fd)
 
 static void on_stop(struct hub *h, const struct spawn_msg *m)
 {
-    struct kid *k;
-    LIST_FOREACH (k, &h->list, all)
-        if (k->id == m->id && !spawn_send(k->ctl, m, NULL, 0, MSG_DONTWAIT))
+    for (struct kid *k = LIST_FIRST(&h->list); k; k = LIST_NEXT(k, all)) {
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not follow LIST_REMOVE */
+        if (k->id != m->id)
+            continue;
+        if (!spawn_send(k->ctl, m, NULL, 0, MSG_DONTWAIT))
             shutdown(k->ctl, SHUT_WR); /* it cannot be told: EOF ends the child as well */
+    }
 }
 
 static void begin_end(struct hub *h)
 {
-    struct kid *k;
     h->ending = true;
     h->give_up_ms = clock_ms() + SPAWN_END_MS + SPAWN_GIVE_UP_MS + 500;
-    LIST_FOREACH (k, &h->list, all)
+    for (struct kid *k = LIST_FIRST(&h->list); k; k = LIST_NEXT(k, all)) {
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): as above */
         shutdown(k->ctl, SHUT_WR);
+    }
 }
 
 static void on_gateway(struct hub *h)
 {
-    struct spawn_msg m;
+    struct spawn_msg m = {0};
     int fds[3];
     switch (spawn_recv(h->sock, &m, fds, MSG_DONTWAIT)) {
     case SPAWN_NOTHING: return;
@@ -215,7 +219,7 @@ static void on_keeper_gone(struct hub *h, struct kid *k)
 
 static void on_keeper(struct hub *h, struct kid *k)
 {
-    struct spawn_msg m;
+    struct spawn_msg m = {0};
     int fds[3];
     switch (spawn_recv(k->ctl, &m, fds, MSG_DONTWAIT)) {
     case SPAWN_NOTHING: return;
@@ -228,8 +232,7 @@ static void on_keeper(struct hub *h, struct kid *k)
 
 static bool is_keeper(const struct hub *h, pid_t pid)
 {
-    struct kid *k;
-    LIST_FOREACH (k, &h->list, all)
+    for (struct kid *k = LIST_FIRST(&h->list); k; k = LIST_NEXT(k, all))
         if (k->keeper == pid)
             return true;
     return false;
@@ -268,12 +271,12 @@ static void hub_poll(struct hub *h)
         h->poll_cap = 2 * (h->kids + 2);
         h->polls = xrealloc(h->polls, h->poll_cap * sizeof *h->polls);
     }
-    struct kid *k;
     size_t n = 2;
     h->polls[0] = (struct pollfd){.fd = h->ending ? -1 : h->sock, .events = POLLIN};
     h->polls[1] = (struct pollfd){.fd = h->sig_fd, .events = POLLIN};
-    LIST_FOREACH (k, &h->list, all)
+    for (struct kid *k = LIST_FIRST(&h->list); k; k = LIST_NEXT(k, all)) {
         h->polls[n++] = (struct pollfd){.fd = k->ctl, .events = POLLIN};
+    }
     if (poll(h->polls, (nfds_t)n, h->ending ? 100 : -1) < 0)
         h->polls[0].revents = h->polls[1].revents = 0;
 }

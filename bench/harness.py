@@ -137,7 +137,8 @@ class Process:
         readable, _, _ = select.select([self.popen.stdout], [], [], seconds)
         line = self.popen.stdout.readline() if readable else ""
         if not line:
-            raise BenchError(f"{self.popen.args[0]} said nothing; see {self.log}")
+            said = self.log.read_text(errors="replace").strip().splitlines()
+            raise BenchError(f"{self.log.stem}: {said[-1] if said else 'it said nothing'}")
         return json.loads(line)
 
     def end(self, seconds: float = 10) -> int:

@@ -79,9 +79,7 @@ def balance(values: dict[str, float]) -> float:
 def write_request(gateway: Gateway) -> list[Path]:
     made = calls.tools_call("bench_echo", True)
     patient = (calls.WrongAnswer, OSError, http.client.HTTPException)
-    harness.until(
-        "first call", lambda: calls.check_call(gateway.port, made, True), 20, *patient
-    )
+    harness.until("first call", lambda: calls.check_call(gateway.port, made, True), 20, *patient)
     path = harness.OUT / "soak.http"
     path.write_bytes(made.wire(gateway.port))
     return [path]

@@ -30,7 +30,7 @@ int64_t wire_now_ns(void);
 /* realloc() that ends the program when there is no memory. */
 void *wire_realloc(void *p, size_t n);
 /* Says what went wrong (printf style) on stderr and ends the program. */
-_Noreturn void wire_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void wire_die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 /* A decimal number from 0 to max, or the end of the program. */
 long wire_number(const char *option, const char *text, long max);
 

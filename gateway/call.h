@@ -65,7 +65,7 @@ struct call {
 
     struct urequest *ureq;
     struct relay *relay; /* when another shard has the conversation */
-    bool live;
+    bool live, admitted;
     int64_t started_us;
     struct arena arena;
 };
@@ -74,6 +74,10 @@ struct call {
  * not called. True: the sink's done comes later, never before this returned, unless call_cancel is called first.
  * The caller has filled shard, method, sink, arg, doc, params and who asks. */
 bool call_start(struct call *c, struct err *e) MUST_USE;
+/* The first half of call_start: fills up, entry, target and so on, sends nothing. */
+bool call_resolve(struct call *c, struct err *e) MUST_USE;
+/* The second half: counts it and sends it. */
+void call_admit(struct call *c, const struct call_sink *sink, void *arg);
 /* Starts a call whose up, target and target_tok are set. Counted in metrics as upstream traffic only. */
 void call_send(struct call *c);
 /* Gives the call up: the upstream is told in its way; the sink is not called any more. Fine when it has ended. */

@@ -21,6 +21,15 @@ static bool is_variable(struct str s)
     return s.n > 0 && s.n < 128 && !isdigit((unsigned char)s.p[0]);
 }
 
+const char *config_shown_variable(const char *name)
+{
+    size_t n = strlen(name), lower = 0;
+    for (size_t i = 0; i < n; i++)
+        lower += name[i] >= 'a' && name[i] <= 'z';
+    bool plausible = is_variable(str_of(name)) && (lower == 0 || n <= 24);
+    return plausible ? name : "[…]";
+}
+
 /* Appends what stands for the inside of one ${…}. */
 static bool expand_one(const struct expander *x, struct str inside, struct buf *out, struct err *e)
 {

@@ -128,7 +128,8 @@ static void keys_from_env(struct config_draft *d)
     if (text)
         add_keys(d, "sealKeysEnv", str_of(text));
     else
-        config_report(d, false, "sealKeysEnv", "the variable %.128s is not set", d->seal_keys_env);
+        config_report(d, false, "sealKeysEnv", "the variable %s is not set",
+                      config_shown_variable(d->seal_keys_env));
 }
 
 void config_read_keys(struct config_draft *d)

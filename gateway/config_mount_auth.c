@@ -106,7 +106,10 @@ static char *inline_token(const struct option_reader *r, const struct config_dra
     const struct yaml_node *at = yaml_get(auth, key + strlen("auth."));
     auth = at ? at : auth;
     if (!text) {
-        option_report(r, false, auth, key, "the variable %.128s is not set", m->token_env);
+        option_report(
+            r, false, auth, key,
+            "the variable %s is not set: tokenEnv is the name of a variable, not its value",
+            config_shown_variable(m->token_env));
         return NULL;
     }
     struct str s = str_of(text);
@@ -117,7 +120,8 @@ static char *inline_token(const struct option_reader *r, const struct config_dra
     if (!fault)
         return token;
     if (m->token_env)
-        option_report(r, false, auth, key, "the variable %.128s %s", m->token_env, fault);
+        option_report(r, false, auth, key, "the variable %s %s",
+                      config_shown_variable(m->token_env), fault);
     else
         option_report(r, false, auth, key, "%s", fault);
     crypto_wipe(token, s.n);

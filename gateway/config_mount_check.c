@@ -194,8 +194,7 @@ static void check_command(const struct option_reader *r, const struct config_dra
 static void check_stdio(const struct option_reader *r, const struct config_draft *d,
                         const struct yaml_node *node)
 {
-    static const char *const foreign[] = {"headers", "auth", "ca", "caFile", "insecureSkipVerify",
-                                          NULL};
+    static const char *const foreign[] = {"headers", "auth", "ca", "caFile", NULL};
     const struct mount_draft *draft = r->base;
     const struct mount_config *m = &draft->m;
     refuse_keys(r, node, foreign, "url");

@@ -10,8 +10,9 @@ static const struct option_choice transports[] = {
     {"streamable-http", MOUNT_HTTP},
     {"streamableHttp", MOUNT_HTTP},
     {"streamable_http", MOUNT_HTTP},
-    {"sse", MOUNT_SSE},
     {"stdio", MOUNT_STDIO},
+    {"", 0},
+    {"sse", MOUNT_SSE},
     {NULL, 0},
 };
 static const struct option_choice eras[] = {
@@ -25,6 +26,7 @@ static const struct option_choice mount_auths[] = {
     {"none", MOUNT_AUTH_NONE},
     {"bearer", MOUNT_AUTH_BEARER},
     {"header", MOUNT_AUTH_HEADER},
+    {"", 0},
     {"passthrough", MOUNT_AUTH_PASSTHROUGH},
     {"oauth-client", MOUNT_AUTH_OAUTH},
     {"oauth", MOUNT_AUTH_OAUTH},

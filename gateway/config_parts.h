@@ -82,6 +82,10 @@ void config_check_mount(const struct option_reader *r, const struct config_draft
 void config_check_mount_auth(const struct option_reader *r, const struct config_draft *d,
                              const struct yaml_node *node);
 
+/* The name of a variable for a message; "[…]" for what looks like a secret written where its name
+ * belongs. */
+const char *config_shown_variable(const char *name);
+
 /* Replaces ${VAR}, ${VAR:-default}, ${env:VAR} and ${env:VAR:-default} in every text below node
  * ("$${" stays a literal
  * "${"). Problems go to r; messages go on showing what was written. */

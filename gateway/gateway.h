@@ -49,7 +49,7 @@ struct gateway {
     struct shard *shards;
     int shard_count;
     const char *config_file;
-    char *const *flags;
+    const char *const *flags;
     struct spawner *spawner;
     struct sealer *sealer;
     struct watch *watch; /* control's view of the mounts */
@@ -60,7 +60,9 @@ struct gateway {
     _Atomic int64_t buffered_bytes; /* charged buffers of all shards */
     _Atomic uint64_t config_version, catalog_version;
     _Atomic bool draining, ready;
-    int shards_drained; /* control */
+    struct timer drain_timer; /* control */
+    int64_t drain_until_ms;
+    bool check_live; /* headgate check --live: print what the upstreams are like, and end */
     int exit_code;
 };
 

@@ -5,6 +5,8 @@
 #include "gateway/call.h"
 #include "gateway/exchange.h"
 
+#include <sys/queue.h>
+
 struct session;
 struct listen;
 
@@ -20,7 +22,7 @@ struct request {
     struct session *session; /* legacy; counted by being in its list */
     struct call call;
     bool call_live;
-    bool sse_ok;         /* the client takes an event stream */
+    bool sse_ok, json_ok; /* what the client takes */
     bool modern;
     int64_t started_us;
     TAILQ_ENTRY(request) link; /* in its session */

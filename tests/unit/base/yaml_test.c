@@ -30,7 +30,8 @@ static void refuse(const char *text, int line, const char *part)
 static void test_reads_a_tree_with_lines(void **state)
 {
     (void)state;
-    const struct yaml_node *root = parse("a: 1\nb:\n  c: [x, 'y z']\n  d: ~\n# comment\ne: {f: \"\"}\n");
+    const struct yaml_node *root =
+        parse("a: 1\nb:\n  c: [x, 'y z']\n  d: ~\n# comment\ne: {f: \"\"}\n");
     assert_int_equal(root->kind, YAML_MAP);
     assert_int_equal(root->count, 3);
     assert_string_equal(yaml_get(root, "a")->text, "1");

@@ -1,0 +1,374 @@
+/* The codec towards legacy clients (MCP 2024-11-05 to 2025-11-25): sessions, and results without what is new in the modern era. */
+#include "base/clock.h"
+#include "gateway/era.h"
+#include "gateway/lists.h"
+#include "gateway/session.h"
+#include "gateway/watch.h"
+
+static bool refuse(struct request *r, int status, int code, const char *why)
+{
+    request_error(r, status, code, str_of(why), (struct str){0});
+    return false;
+}
+
+static void answer_empty(struct request *r)
+{
+    struct buf b = {0};
+    rpc_begin_result(&b, r->id);
+    buf_adds(&b, "{}}");
+    request_answer(r, 200, buf_str(&b));
+    buf_fini(&b);
+}
+
+/* ---- initialize ---- */
+
+static void answer_initialize(struct request *r, struct session *ss)
+{
+    const struct catalog *c = r->shard->catalog;
+    struct buf b = {0}, fields = {0};
+    rpc_begin_result(&b, r->id);
+    buf_addf(&b, "{\"protocolVersion\":\"%s\",\"capabilities\":", session_version(ss));
+    lists_capabilities(c, true, &b);
+    buf_adds(&b, ",\"serverInfo\":");
+    lists_server_info(r->shard->config, &b);
+    if (c && c->instructions.n) {
+        buf_adds(&b, ",\"instructions\":");
+        buf_add_str(&b, buf_str(&c->instructions));
+    }
+    buf_adds(&b, "}}");
+    (void)!http1_add_field(&fields, STR("Mcp-Session-Id"), session_id(ss));
+    if (r->json_ok) {
+        struct exchange *x = r->x;
+        buf_adds(&fields, "Content-Type: application/json\r\n");
+        x->on_closed = NULL;
+        r->x = NULL;
+        exchange_reply(x, 200, buf_str(&fields), buf_str(&b));
+        request_free(r);
+    } else {
+        exchange_stream_begin(r->x, buf_str(&fields));
+        request_answer(r, 200, buf_str(&b));
+    }
+    buf_fini(&b);
+    buf_fini(&fields);
+}
+
+static void initialize(struct request *r)
+{
+    const struct json_doc *d = &r->doc;
+    uint32_t version = r->msg.params == JSON_NONE ? JSON_NONE : json_get(d, r->msg.params, STR("protocolVersion"));
+    if (!json_is(d, version, JSON_STRING)) {
+        (void)refuse(r, 400, RPC_INVALID_PARAMS, "params.protocolVersion is missing or not a string");
+        return;
+    }
+    const struct era_features *f = era_legacy(json_str(d, version, &r->call.arena));
+    struct str caps = json_raw(d, json_get(d, r->msg.params, STR("capabilities")));
+    struct str info = json_raw(d, json_get(d, r->msg.params, STR("clientInfo")));
+    struct session *ss = session_new(r->shard, f ? f->version : era_latest_legacy(), caps.n ? caps : STR("{}"),
+                                     info.n ? info : STR("{\"name\":\"unknown\",\"version\":\"0\"}"));
+    if (!ss) {
+        (void)refuse(r, 503, RPC_INTERNAL_ERROR, "too many sessions; try again later");
+        return;
+    }
+    answer_initialize(r, ss);
+}
+
+/* ---- events of a call ---- */
+
+static void on_progress(struct call *c, const struct json_doc *d, uint32_t params)
+{
+    struct request *r = c->arg;
+    struct json_edits es = {0};
+    struct buf p = {0}, m = {0};
+    json_edit_replace(&es, d, json_get(d, params, STR("progressToken")), c->progress_token);
+    json_edit_apply(&es, d, d->tok[params].off, d->tok[params].len, &p);
+    rpc_notification(&m, STR("notifications/progress"), buf_str(&p));
+    if (r->sse_ok)
+        (void)request_event(r, buf_str(&m));
+    json_edits_fini(&es);
+    buf_fini(&p);
+    buf_fini(&m);
+}
+
+static void on_log(struct call *c, const struct json_doc *d, uint32_t params)
+{
+    struct request *r = c->arg;
+    struct arena a = {0};
+    struct buf m = {0};
+    int level = era_log_level(json_str(d, json_get(d, params, STR("level")), &a));
+    if (r->sse_ok && r->session && level >= session_log_level(r->session)) {
+        rpc_notification(&m, STR("notifications/message"), json_raw(d, params));
+        (void)request_event(r, buf_str(&m));
+    }
+    arena_fini(&a);
+    buf_fini(&m);
+}
+
+static void on_input(struct call *c, struct ask *a)
+{
+    struct request *r = c->arg;
+    session_ask(r->session, r, a);
+}
+
+/* ---- results ---- */
+
+static void edit_modern(const struct json_doc *d, uint32_t tok, struct json_edits *es)
+{
+    static const char *const drop[] = {"resultType", "ttlMs", "cacheScope"};
+    for (uint32_t k = json_first(d, tok); k != JSON_NONE; k = json_next(d, tok, k)) {
+        bool gone = json_str_eq(d, k, STR("structuredContent")) && !json_is(d, k + 1, JSON_OBJECT);
+        for (size_t i = 0; i < sizeof drop / sizeof *drop; i++)
+            gone = gone || json_str_eq(d, k, str_of(drop[i]));
+        if (gone)
+            json_edit_remove(es, d, tok, k);
+    }
+    uint32_t meta = json_get(d, tok, STR("_meta"));
+    for (uint32_t k = json_is(d, meta, JSON_OBJECT) ? json_first(d, meta) : JSON_NONE; k != JSON_NONE;
+         k = json_next(d, meta, k))
+        if (json_str_eq(d, k, STR(META_SERVER)))
+            json_edit_remove(es, d, meta, k);
+}
+
+static void edit_uris(const struct call *c, const struct json_doc *d, uint32_t tok, struct json_edits *es, struct buf *uri)
+{
+    uint32_t list = json_get(d, tok, STR("contents"));
+    if (str_eq(c->target, c->public_target) || !json_is(d, list, JSON_ARRAY))
+        return;
+    json_write_str(uri, c->public_target);
+    for (uint32_t k = json_first(d, list); k != JSON_NONE; k = json_next(d, list, k)) {
+        uint32_t u = json_is(d, k, JSON_OBJECT) ? json_get(d, k, STR("uri")) : JSON_NONE;
+        if (u != JSON_NONE && json_str_eq(d, u, c->target))
+            json_edit_replace(es, d, u, buf_str(uri));
+    }
+}
+
+static bool wants_retry(const struct outcome *o)
+{
+    uint32_t t = o->modern ? json_get(o->doc, o->tok, STR("resultType")) : JSON_NONE;
+    return t != JSON_NONE && !json_str_eq(o->doc, t, STR("complete"));
+}
+
+static void answer_error(struct request *r, const struct outcome *o)
+{
+    const struct json_doc *d = o->doc;
+    int64_t code = RPC_INTERNAL_ERROR;
+    struct arena a = {0};
+    (void)json_int(d, json_get(d, o->tok, STR("code")), &code);
+    uint32_t data = json_get(d, o->tok, STR("data"));
+    bool about_uri = json_is(d, data, JSON_OBJECT) && json_get(d, data, STR("uri")) != JSON_NONE;
+    struct str raw = json_raw(d, data);
+    if (o->modern && code == RPC_INVALID_PARAMS && r->method->route == ROUTE_URI && about_uri)
+        code = RPC_RESOURCE_NOT_FOUND;
+    if (o->modern && code <= RPC_HEADER_MISMATCH && code >= RPC_UNSUPPORTED_VERSION) {
+        code = RPC_INTERNAL_ERROR;
+        raw = STR("{\"reason\":\"bad_upstream\"}");
+    }
+    request_error(r, 200, (int)code, json_str(d, json_get(d, o->tok, STR("message")), &a), raw);
+    arena_fini(&a);
+}
+
+static void on_done(struct call *c, const struct outcome *o)
+{
+    struct request *r = c->arg;
+    struct json_edits es = {0};
+    struct buf uri = {0}, *out = &r->shard->scratch;
+    out->n = 0;
+    if (o->kind == OUT_ERROR) {
+        answer_error(r, o);
+        return;
+    }
+    if (o->kind == OUT_FAILED) {
+        rpc_error_of(out, r->id, o->err);
+        request_answer(r, 200, buf_str(out));
+        return;
+    }
+    if (!json_is(o->doc, o->tok, JSON_OBJECT) || wants_retry(o)) {
+        request_error(r, 200, RPC_INTERNAL_ERROR,
+                      STR("the upstream's result asks for input that cannot be carried to this client"),
+                      STR("{\"reason\":\"input_not_supported\"}"));
+        return;
+    }
+    if (o->modern)
+        edit_modern(o->doc, o->tok, &es);
+    if (c->method->route == ROUTE_URI)
+        edit_uris(c, o->doc, o->tok, &es, &uri);
+    rpc_begin_result(out, r->id);
+    json_edit_apply(&es, o->doc, o->doc->tok[o->tok].off, o->doc->tok[o->tok].len, out);
+    buf_addc(out, '}');
+    json_edits_fini(&es);
+    buf_fini(&uri);
+    request_answer(r, 200, buf_str(out));
+}
+
+static const struct call_sink legacy_sink = {.progress = on_progress, .log = on_log, .input = on_input, .done = on_done};
+
+/* ---- requests ---- */
+
+static void list(struct request *r)
+{
+    struct err e;
+    struct buf b = {0};
+    uint32_t tok = r->msg.params == JSON_NONE ? JSON_NONE : json_get(&r->doc, r->msg.params, STR("cursor"));
+    struct str cursor = {0};
+    if (tok != JSON_NONE) {
+        cursor = json_str(&r->doc, tok, &r->call.arena);
+        cursor.p = cursor.p ? cursor.p : "";
+    }
+    rpc_begin_result(&b, r->id);
+    buf_addc(&b, '{');
+    if (lists_page(r->shard, r->method->kind, true, cursor, &b, &e)) {
+        buf_adds(&b, "}}");
+        request_answer(r, 200, buf_str(&b));
+    } else {
+        request_error(r, 200, RPC_INVALID_PARAMS, str_of(e.msg), (struct str){0});
+    }
+    buf_fini(&b);
+}
+
+static void prepare(struct request *r)
+{
+    struct call *c = &r->call;
+    uint32_t meta = r->msg.params == JSON_NONE ? JSON_NONE : json_get(&r->doc, r->msg.params, STR("_meta"));
+    c->shard = r->shard;
+    c->method = r->method;
+    c->doc = &r->doc;
+    c->params = r->msg.params;
+    c->legacy_client = true;
+    c->session = r->session;
+    c->client_caps = session_caps(r->session);
+    c->client_info = session_client_info(r->session);
+    c->log_level = session_log_level(r->session);
+    if (json_is(&r->doc, meta, JSON_OBJECT))
+        c->progress_token = json_raw(&r->doc, json_get(&r->doc, meta, STR("progressToken")));
+}
+
+static void answer_failed(struct request *r, const struct err *e)
+{
+    struct buf b = {0}, data = {0};
+    if (e->kind == ERR_NOT_FOUND && r->method->route == ROUTE_URI) {
+        buf_adds(&data, "{\"uri\":");
+        json_write_str(&data, r->call.public_target);
+        buf_addc(&data, '}');
+        rpc_error(&b, r->id, RPC_RESOURCE_NOT_FOUND, str_of(e->msg), buf_str(&data));
+    } else {
+        rpc_error_of(&b, r->id, e);
+    }
+    request_answer(r, 200, buf_str(&b));
+    buf_fini(&b);
+    buf_fini(&data);
+}
+
+/* Own conversations are asked themselves; shared ones through the watch, which counts who wants what. */
+static void subscribe(struct request *r, bool on)
+{
+    struct call *c = &r->call;
+    struct err e;
+    prepare(r);
+    if (!call_resolve(c, &e)) {
+        answer_failed(r, &e);
+        return;
+    }
+    bool changed = session_subscribe(r->session, c->public_target, on);
+    if (upstream_per_client(c->up)) {
+        call_admit(c, &legacy_sink, r);
+        return;
+    }
+    if (changed)
+        watch_subscribe(r->shard->gw, c->up->index, c->target, on);
+    answer_empty(r);
+}
+
+static void set_level(struct request *r)
+{
+    uint32_t tok = json_get(&r->doc, r->msg.params, STR("level"));
+    struct str level = json_str(&r->doc, tok, &r->call.arena);
+    int index = era_log_level(level);
+    if (r->msg.params == JSON_NONE || index < 0) {
+        (void)refuse(r, 200, RPC_INVALID_PARAMS, "params.level is not one of MCP's log levels");
+        return;
+    }
+    session_set_log_level(r->session, level, index);
+    answer_empty(r);
+}
+
+static void session_request(struct request *r)
+{
+    struct err e;
+    const struct method *m = r->method = method_find(json_str(&r->doc, r->msg.method, &r->call.arena));
+    if (!m || !m->legacy) {
+        (void)refuse(r, 200, RPC_METHOD_NOT_FOUND, "no such method");
+    } else if (m->action == METHOD_LIST) {
+        list(r);
+    } else if (m->action == METHOD_CALL) {
+        prepare(r);
+        if (call_resolve(&r->call, &e))
+            call_admit(&r->call, &legacy_sink, r);
+        else
+            answer_failed(r, &e);
+    } else if (str_eq(m->name, STR("ping"))) {
+        answer_empty(r);
+    } else if (str_eq(m->name, STR("logging/setLevel"))) {
+        set_level(r);
+    } else if (m->route == ROUTE_URI) {
+        subscribe(r, str_eq(m->name, STR("resources/subscribe")));
+    } else {
+        (void)refuse(r, 400, RPC_INVALID_REQUEST, "the session is initialized already");
+    }
+}
+
+static void session_notification(struct request *r)
+{
+    struct session *ss = r->session;
+    const struct json_doc *d = &r->doc;
+    if (rpc_is(&r->msg, STR("notifications/cancelled")) && r->msg.params != JSON_NONE)
+        session_cancel(ss, json_raw(d, json_get(d, r->msg.params, STR("requestId"))));
+    else if (rpc_is(&r->msg, STR("notifications/roots/list_changed")))
+        session_broadcast(ss, STR("notifications/roots/list_changed"), (struct str){0});
+    request_accepted(r);
+}
+
+static void move(struct request *r, struct shard *to)
+{
+    struct exchange *x = r->x;
+    x->on_closed = NULL;
+    r->x = NULL;
+    request_free(r);
+    exchange_move(x, to);
+}
+
+void era_legacy_request(struct request *r)
+{
+    struct str id = http1_value(r->x->head, STR("Mcp-Session-Id"));
+    struct str version = http1_value(r->x->head, STR("MCP-Protocol-Version"));
+    struct shard *elsewhere = NULL;
+    bool is_init = r->msg.kind == RPC_REQUEST && rpc_is(&r->msg, STR("initialize"));
+    if (version.p && !era_legacy(version)) {
+        (void)refuse(r, 400, RPC_INVALID_REQUEST, "MCP-Protocol-Version is not supported");
+        return;
+    }
+    if (is_init && !id.p) {
+        initialize(r);
+        return;
+    }
+    if (!id.p) {
+        (void)refuse(r, 400, RPC_INVALID_REQUEST, "the header Mcp-Session-Id is missing; initialize first");
+        return;
+    }
+    struct session *ss = session_find(r->shard, id, &elsewhere);
+    if (elsewhere) {
+        move(r, elsewhere);
+        return;
+    }
+    if (!ss) {
+        (void)refuse(r, 404, RPC_INVALID_REQUEST, "no such session; initialize again");
+        return;
+    }
+    session_add_request(ss, r);
+    switch (r->msg.kind) {
+    case RPC_REQUEST: session_request(r); break;
+    case RPC_NOTIFICATION: session_notification(r); break;
+    case RPC_RESPONSE:
+        session_answer(ss, &r->msg);
+        request_accepted(r);
+        break;
+    }
+}

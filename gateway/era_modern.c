@@ -1,0 +1,506 @@
+/* The codec towards modern clients (MCP 2026-07-28): classification of requests, header validation, results and errors as this
+ * revision shapes them. */
+#include "base/clock.h"
+#include "gateway/era.h"
+#include "gateway/listen.h"
+#include "gateway/lists.h"
+
+#include <stdio.h>
+
+enum { STATE_TTL_MS = 600 * 1000 };
+
+static struct str header(const struct request *r, const char *name)
+{
+    return http1_value(r->x->head, str_of(name));
+}
+
+static bool refuse(struct request *r, int status, int code, const char *why)
+{
+    request_error(r, status, code, str_of(why), (struct str){0});
+    return false;
+}
+
+/* ---- which era ---- */
+
+static bool unsupported(struct request *r, uint32_t version)
+{
+    struct buf data = {0};
+    buf_addf(&data, "{\"supported\":[\"%s\"],\"requested\":", era_modern());
+    buf_add_str(&data, json_raw(&r->doc, version));
+    buf_addc(&data, '}');
+    request_error(r, 400, RPC_UNSUPPORTED_VERSION, STR("this protocol version is not supported"), buf_str(&data));
+    buf_fini(&data);
+    return false;
+}
+
+static bool classify_by_header(struct request *r, struct str hdr, bool *modern)
+{
+    *modern = false;
+    if (!hdr.p || !era_is_modern_or_later(hdr))
+        return true;
+    switch (r->msg.kind) {
+    case RPC_NOTIFICATION: request_accepted(r); return false;
+    case RPC_RESPONSE: return refuse(r, 400, RPC_INVALID_REQUEST, "clients do not send responses in this revision");
+    case RPC_REQUEST: break;
+    }
+    if (rpc_is(&r->msg, STR("initialize")))
+        return refuse(r, 400, RPC_HEADER_MISMATCH, "initialize belongs to earlier revisions than the header names");
+    return refuse(r, 400, RPC_INVALID_PARAMS,
+                  "params._meta lacks " META_VERSION " and " META_CAPS ", which this revision requires");
+}
+
+bool era_classify(struct request *r, bool *modern)
+{
+    const struct json_doc *d = &r->doc;
+    uint32_t meta = r->msg.params == JSON_NONE ? JSON_NONE : json_get(d, r->msg.params, STR("_meta"));
+    uint32_t version = json_is(d, meta, JSON_OBJECT) ? json_get(d, meta, STR(META_VERSION)) : JSON_NONE;
+    struct str hdr = header(r, "MCP-Protocol-Version");
+    if (http1_count(r->x->head, STR("MCP-Protocol-Version")) > 1)
+        return refuse(r, 400, RPC_HEADER_MISMATCH, "MCP-Protocol-Version is given twice");
+    if (r->msg.params != JSON_NONE && json_has_duplicates(d, r->msg.params))
+        return refuse(r, 400, RPC_INVALID_REQUEST, "a member of params is given twice");
+    if (version == JSON_NONE)
+        return classify_by_header(r, hdr, modern);
+    if (json_has_duplicates(d, meta))
+        return refuse(r, 400, RPC_INVALID_REQUEST, "a member of params._meta is given twice");
+    if (!json_is(d, version, JSON_STRING))
+        return refuse(r, 400, RPC_INVALID_PARAMS, META_VERSION " is not a string");
+    if (!hdr.p)
+        return refuse(r, 400, RPC_HEADER_MISMATCH, "the header MCP-Protocol-Version is missing");
+    if (!json_str_eq(d, version, hdr))
+        return refuse(r, 400, RPC_HEADER_MISMATCH, "MCP-Protocol-Version differs from the body's " META_VERSION);
+    if (!str_eq(hdr, str_of(era_modern())))
+        return unsupported(r, version);
+    *modern = true;
+    return true;
+}
+
+/* ---- headers against the body ---- */
+
+static bool header_is(struct request *r, const char *name, struct str want)
+{
+    struct buf value = {0};
+    struct str raw = header(r, name);
+    bool ok = raw.p && http1_count(r->x->head, str_of(name)) == 1 && era_header_decode(&value, raw) &&
+              str_eq(buf_str(&value), want);
+    buf_fini(&value);
+    if (ok)
+        return true;
+    char why[128];
+    (void)snprintf(why, sizeof why, "the header %s is missing or differs from the body", name);
+    return refuse(r, 400, RPC_HEADER_MISMATCH, why);
+}
+
+static bool number_text_eq(struct str a, struct str b)
+{
+    /* 42 and 42.0 are one integer (SHOULD compare numerically); other texts compare as they are. */
+    struct json_doc x = {0}, y = {0};
+    bool eq = str_eq(a, b);
+    if (!eq && json_parse(&x, a.p, a.n, NULL) && json_parse(&y, b.p, b.n, NULL) && json_is(&x, 0, JSON_NUMBER) &&
+        json_is(&y, 0, JSON_NUMBER))
+        eq = json_double(&x, 0) == json_double(&y, 0);
+    json_fini(&x);
+    json_fini(&y);
+    return eq;
+}
+
+/* One mirrored argument: its header must be there exactly when the argument is, with the same value. */
+static bool param_ok(struct request *r, const struct header_param *p, struct buf *value)
+{
+    const struct json_doc *d = &r->doc;
+    uint32_t tok = json_get(d, r->msg.params, STR("arguments"));
+    for (char **name = p->path; *name; name++)
+        tok = tok == JSON_NONE ? tok : json_get(d, tok, str_of(*name));
+    struct str raw = header(r, p->header);
+    bool has = tok != JSON_NONE && !json_is(d, tok, JSON_NULL);
+    if (http1_count(r->x->head, str_of(p->header)) > 1 || has != (raw.p != NULL))
+        return false;
+    if (!has)
+        return true;
+    value->n = 0;
+    if (!era_header_decode(value, raw))
+        return false;
+    if (json_is(d, tok, JSON_STRING))
+        return str_eq(json_str(d, tok, &r->call.arena), buf_str(value));
+    if (json_is(d, tok, JSON_NUMBER))
+        return number_text_eq(json_raw(d, tok), buf_str(value));
+    return str_eq(json_raw(d, tok), buf_str(value));
+}
+
+static bool is_known_param(const struct catalog_entry *e, struct str name)
+{
+    for (size_t i = 0; e && i < e->param_count; i++)
+        if (str_ieq(str_of(e->params[i].header), name))
+            return true;
+    return false;
+}
+
+/* Mirrored arguments are validated; headers of that kind that no schema names are handed on (MUST forward). */
+static bool check_params(struct request *r)
+{
+    const struct catalog_entry *e = r->call.entry;
+    struct buf value = {0}, rest = {0};
+    bool ok = true;
+    for (size_t i = 0; e && i < e->param_count && ok; i++)
+        ok = param_ok(r, &e->params[i], &value);
+    for (int i = 0; i < r->x->head->fields && ok; i++) {
+        const struct http1_field *f = &r->x->head->field[i];
+        if (f->name.n > 10 && str_ieq((struct str){f->name.p, 10}, STR("mcp-param-")) && !is_known_param(e, f->name))
+            (void)!http1_add_field(&rest, f->name, f->value);
+    }
+    if (ok && rest.n)
+        r->call.param_fields = (struct str){arena_dup(&r->call.arena, rest.p, rest.n), rest.n};
+    buf_fini(&value);
+    buf_fini(&rest);
+    return ok || refuse(r, 400, RPC_HEADER_MISMATCH, "an Mcp-Param header is missing or differs from its argument");
+}
+
+/* ---- requestState: the upstream's, inside our seal ---- */
+
+static void state_context(const struct call *c, struct buf *out)
+{
+    uint8_t digest[32];
+    struct str args = json_raw(c->doc, json_get(c->doc, c->params, STR("arguments")));
+    crypto_sha256(&args, 1, digest);
+    buf_adds(out, PRINCIPAL_ANONYMOUS "\n");
+    buf_add_str(out, c->method->name);
+    buf_addc(out, '\n');
+    buf_add(out, digest, sizeof digest);
+    buf_add_str(out, c->public_target);
+}
+
+static void seal_state(const struct call *c, struct str raw_state, struct buf *out)
+{
+    struct buf context = {0}, plain = {0};
+    state_context(c, &context);
+    buf_addf(&plain, "%s\n%lld\n", c->up->cfg->name, (long long)(clock_wall_ms() + STATE_TTL_MS));
+    buf_add_str(&plain, raw_state);
+    buf_addc(out, '"');
+    sealer_seal(c->shard->gw->sealer, "state", buf_str(&context), buf_str(&plain), out);
+    buf_addc(out, '"');
+    buf_fini(&context);
+    buf_fini(&plain);
+}
+
+static bool open_state(struct call *c)
+{
+    struct buf context = {0}, plain = {0};
+    struct str mount, expires, rest;
+    uint64_t at = 0;
+    c->state_tok = json_get(c->doc, c->params, STR("requestState"));
+    if (c->state_tok == JSON_NONE)
+        return true;
+    state_context(c, &context);
+    bool ok = sealer_open(c->shard->gw->sealer, "state", buf_str(&context), json_str(c->doc, c->state_tok, &c->arena),
+                          &plain, NULL);
+    rest = buf_str(&plain);
+    ok = ok && str_split(&rest, '\n', &mount) && str_split(&rest, '\n', &expires) && str_to_u64(expires, &at) &&
+         str_eq(mount, str_of(c->up->cfg->name)) && (int64_t)at > clock_wall_ms();
+    if (ok)
+        c->upstream_state = (struct str){arena_dup(&c->arena, rest.p, rest.n), rest.n};
+    buf_fini(&context);
+    buf_fini(&plain);
+    return ok;
+}
+
+/* ---- events of a call ---- */
+
+static void on_progress(struct call *c, const struct json_doc *d, uint32_t params)
+{
+    struct request *r = c->arg;
+    struct json_edits es = {0};
+    struct buf p = {0}, m = {0};
+    if (!r->sse_ok)
+        return;
+    json_edit_replace(&es, d, json_get(d, params, STR("progressToken")), c->progress_token);
+    json_edit_apply(&es, d, d->tok[params].off, d->tok[params].len, &p);
+    rpc_notification(&m, STR("notifications/progress"), buf_str(&p));
+    (void)request_event(r, buf_str(&m));
+    json_edits_fini(&es);
+    buf_fini(&p);
+    buf_fini(&m);
+}
+
+static void on_log(struct call *c, const struct json_doc *d, uint32_t params)
+{
+    struct request *r = c->arg;
+    struct arena a = {0};
+    struct buf m = {0};
+    if (r->sse_ok && era_log_level(json_str(d, json_get(d, params, STR("level")), &a)) >= c->log_level) {
+        rpc_notification(&m, STR("notifications/message"), json_raw(d, params));
+        (void)request_event(r, buf_str(&m));
+    }
+    arena_fini(&a);
+    buf_fini(&m);
+}
+
+/* ---- results ---- */
+
+enum result_type { RT_COMPLETE, RT_ABSENT, RT_INPUT, RT_UNKNOWN };
+
+static enum result_type result_type(const struct json_doc *d, uint32_t tok)
+{
+    uint32_t t = json_get(d, tok, STR("resultType"));
+    if (t == JSON_NONE)
+        return RT_ABSENT;
+    if (json_str_eq(d, t, STR("complete")))
+        return RT_COMPLETE;
+    return json_str_eq(d, t, STR("input_required")) ? RT_INPUT : RT_UNKNOWN;
+}
+
+static void edit_server_info(const struct request *r, const struct json_doc *d, uint32_t tok, struct json_edits *es,
+                             struct buf *info)
+{
+    uint32_t meta = json_get(d, tok, STR("_meta"));
+    uint32_t server = json_is(d, meta, JSON_OBJECT) ? json_get(d, meta, STR(META_SERVER)) : JSON_NONE;
+    if (server == JSON_NONE)
+        return;
+    lists_server_info(r->shard->config, info);
+    json_edit_replace(es, d, server, buf_str(info));
+}
+
+/* Contents are named as the client named them. */
+static void edit_uris(const struct call *c, const struct json_doc *d, uint32_t tok, struct json_edits *es, struct buf *uri)
+{
+    uint32_t list = json_get(d, tok, STR("contents"));
+    if (str_eq(c->target, c->public_target) || !json_is(d, list, JSON_ARRAY))
+        return;
+    json_write_str(uri, c->public_target);
+    for (uint32_t k = json_first(d, list); k != JSON_NONE; k = json_next(d, list, k)) {
+        uint32_t u = json_is(d, k, JSON_OBJECT) ? json_get(d, k, STR("uri")) : JSON_NONE;
+        if (u != JSON_NONE && json_str_eq(d, u, c->target))
+            json_edit_replace(es, d, u, buf_str(uri));
+    }
+}
+
+static bool sane_ttl(const struct json_doc *d, uint32_t tok)
+{
+    return json_is(d, tok, JSON_NUMBER) && json_double(d, tok) >= 0;
+}
+
+static void render_result(struct request *r, const struct json_doc *d, uint32_t tok, enum result_type type, struct buf *out)
+{
+    struct call *c = &r->call;
+    struct json_edits es = {0};
+    struct buf info = {0}, uri = {0}, state = {0}, insert = {0};
+    if (type == RT_ABSENT)
+        buf_adds(&insert, "\"resultType\":\"complete\"");
+    if (type != RT_INPUT && c->method->cacheable) {
+        if (!sane_ttl(d, json_get(d, tok, STR("ttlMs"))))
+            buf_addf(&insert, "%s\"ttlMs\":0", insert.n ? "," : "");
+        if (!json_is(d, json_get(d, tok, STR("cacheScope")), JSON_STRING))
+            buf_addf(&insert, "%s\"cacheScope\":\"private\"", insert.n ? "," : "");
+        uint32_t k = json_first(d, tok);
+        for (; k != JSON_NONE; k = json_next(d, tok, k))
+            if (json_str_eq(d, k, STR("ttlMs")) && !sane_ttl(d, k + 1))
+                json_edit_remove(&es, d, tok, k);
+    }
+    uint32_t st = type == RT_INPUT ? json_get(d, tok, STR("requestState")) : JSON_NONE;
+    if (json_is(d, st, JSON_STRING)) {
+        seal_state(c, json_raw(d, st), &state);
+        json_edit_replace(&es, d, st, buf_str(&state));
+    }
+    if (c->method->route == ROUTE_URI)
+        edit_uris(c, d, tok, &es, &uri);
+    edit_server_info(r, d, tok, &es, &info);
+    if (insert.n)
+        json_edit_insert(&es, d, tok, buf_str(&insert));
+    rpc_begin_result(out, r->id);
+    json_edit_apply(&es, d, d->tok[tok].off, d->tok[tok].len, out);
+    buf_addc(out, '}');
+    json_edits_fini(&es);
+    buf_fini(&info);
+    buf_fini(&uri);
+    buf_fini(&state);
+    buf_fini(&insert);
+}
+
+/* Errors that speak of our own request to the upstream stay between us and it. */
+static bool is_hop_local(int64_t code)
+{
+    return code == RPC_HEADER_MISMATCH || code == RPC_UNSUPPORTED_VERSION || code == RPC_URL_ELICITATION;
+}
+
+static void answer_error(struct request *r, const struct json_doc *d, uint32_t tok)
+{
+    int64_t code = RPC_INTERNAL_ERROR;
+    struct arena a = {0};
+    struct str message = json_str(d, json_get(d, tok, STR("message")), &a);
+    struct str data = json_raw(d, json_get(d, tok, STR("data")));
+    struct buf own = {0};
+    (void)json_int(d, json_get(d, tok, STR("code")), &code);
+    if (code == RPC_RESOURCE_NOT_FOUND) {
+        code = RPC_INVALID_PARAMS;
+        buf_adds(&own, "{\"uri\":");
+        json_write_str(&own, r->call.public_target);
+        buf_addc(&own, '}');
+        data = buf_str(&own);
+    } else if (is_hop_local(code)) {
+        code = RPC_INTERNAL_ERROR;
+        data = STR("{\"reason\":\"bad_upstream\"}");
+    }
+    request_error(r, code == RPC_MISSING_CAPABILITY ? 400 : 200, (int)code, message, data);
+    arena_fini(&a);
+    buf_fini(&own);
+}
+
+static void on_done(struct call *c, const struct outcome *o)
+{
+    struct request *r = c->arg;
+    struct buf *out = &r->shard->scratch;
+    out->n = 0;
+    if (o->kind == OUT_ERROR) {
+        answer_error(r, o->doc, o->tok);
+        return;
+    }
+    if (o->kind == OUT_FAILED) {
+        rpc_error_of(out, r->id, o->err);
+        request_answer(r, 200, buf_str(out));
+        return;
+    }
+    enum result_type type = json_is(o->doc, o->tok, JSON_OBJECT) ? result_type(o->doc, o->tok) : RT_UNKNOWN;
+    if (type == RT_UNKNOWN || (type == RT_INPUT && !c->method->interactive)) {
+        request_error(r, 200, RPC_INTERNAL_ERROR, STR("the upstream answered with an unknown kind of result"),
+                      STR("{\"reason\":\"bad_upstream\"}"));
+        return;
+    }
+    render_result(r, o->doc, o->tok, type, out);
+    request_answer(r, 200, buf_str(out));
+}
+
+static const struct call_sink modern_sink = {.progress = on_progress, .log = on_log, .done = on_done};
+
+/* ---- requests ---- */
+
+static void begin_own(struct request *r, struct buf *b)
+{
+    rpc_begin_result(b, r->id);
+    buf_adds(b, "{\"resultType\":\"complete\",");
+}
+
+static void end_own(struct request *r, struct buf *b)
+{
+    buf_adds(b, ",\"ttlMs\":0,\"cacheScope\":\"private\",\"_meta\":{\"" META_SERVER "\":");
+    lists_server_info(r->shard->config, b);
+    buf_adds(b, "}}}");
+    request_answer(r, 200, buf_str(b));
+}
+
+static void discover(struct request *r)
+{
+    struct buf b = {0};
+    const struct catalog *c = r->shard->catalog;
+    begin_own(r, &b);
+    buf_addf(&b, "\"supportedVersions\":[\"%s\"],\"capabilities\":", era_modern());
+    lists_capabilities(c, false, &b);
+    if (c && c->instructions.n) {
+        buf_adds(&b, ",\"instructions\":");
+        buf_add_str(&b, buf_str(&c->instructions));
+    }
+    end_own(r, &b);
+    buf_fini(&b);
+}
+
+static void list(struct request *r)
+{
+    struct err e;
+    struct buf b = {0};
+    uint32_t tok = json_get(&r->doc, r->msg.params, STR("cursor"));
+    struct str cursor = {0};
+    if (tok != JSON_NONE) {
+        cursor = json_str(&r->doc, tok, &r->call.arena);
+        cursor.p = cursor.p ? cursor.p : "";
+    }
+    begin_own(r, &b);
+    if (lists_page(r->shard, r->method->kind, false, cursor, &b, &e))
+        end_own(r, &b);
+    else
+        request_error(r, 200, RPC_INVALID_PARAMS, str_of(e.msg), (struct str){0});
+    buf_fini(&b);
+}
+
+static void start_call(struct request *r, uint32_t meta)
+{
+    struct call *c = &r->call;
+    const struct json_doc *d = &r->doc;
+    struct err e;
+    uint32_t level = json_get(d, meta, STR(META_LOG));
+    c->shard = r->shard;
+    c->method = r->method;
+    c->doc = d;
+    c->params = r->msg.params;
+    c->client_caps = json_raw(d, json_get(d, meta, STR(META_CAPS)));
+    c->client_info = json_raw(d, json_get(d, meta, STR(META_CLIENT)));
+    c->progress_token = json_raw(d, json_get(d, meta, STR("progressToken")));
+    if (level != JSON_NONE)
+        c->log_level = era_log_level(json_str(d, level, &c->arena));
+    if (call_resolve(c, &e)) {
+        if (!check_params(r))
+            return;
+        if (!open_state(c)) {
+            request_error(r, 200, RPC_INVALID_PARAMS, STR("requestState is not valid for this request (any more); call again without it"),
+                          (struct str){0});
+            return;
+        }
+        call_admit(c, &modern_sink, r);
+        return;
+    }
+    struct buf b = {0}, data = {0};
+    if (e.kind == ERR_NOT_FOUND && c->method->route == ROUTE_URI) {
+        buf_adds(&data, "{\"uri\":");
+        json_write_str(&data, c->public_target);
+        buf_addc(&data, '}');
+        rpc_error(&b, r->id, RPC_INVALID_PARAMS, str_of(e.msg), buf_str(&data));
+    } else {
+        rpc_error_of(&b, r->id, &e);
+    }
+    request_answer(r, 200, buf_str(&b));
+    buf_fini(&b);
+    buf_fini(&data);
+}
+
+static const char *name_member(const struct method *m)
+{
+    switch (m->route) {
+    case ROUTE_TOOL:
+    case ROUTE_PROMPT: return "name";
+    case ROUTE_URI: return "uri";
+    case ROUTE_NONE:
+    case ROUTE_REF: break;
+    }
+    return NULL;
+}
+
+void era_modern_request(struct request *r)
+{
+    const struct json_doc *d = &r->doc;
+    uint32_t meta = json_get(d, r->msg.params, STR("_meta"));
+    if (r->msg.kind != RPC_REQUEST) {
+        request_accepted(r); /* over HTTP nothing is said by notifications: closing the stream cancels */
+        return;
+    }
+    if (!json_is(d, json_get(d, meta, STR(META_CAPS)), JSON_OBJECT)) {
+        (void)refuse(r, 400, RPC_INVALID_PARAMS, "params._meta lacks " META_CAPS ", an object");
+        return;
+    }
+    r->method_name = json_str(d, r->msg.method, &r->call.arena);
+    r->method = method_find(r->method_name);
+    if (!header_is(r, "Mcp-Method", r->method_name))
+        return;
+    if (!r->method || !r->method->modern) {
+        (void)refuse(r, 404, RPC_METHOD_NOT_FOUND, "no such method in this revision");
+        return;
+    }
+    const char *member = name_member(r->method);
+    uint32_t name = member ? json_get(d, r->msg.params, str_of(member)) : JSON_NONE;
+    if (json_is(d, name, JSON_STRING) && !header_is(r, "Mcp-Name", json_str(d, name, &r->call.arena)))
+        return;
+    if (r->method->action == METHOD_CALL)
+        start_call(r, meta);
+    else if (r->method->action == METHOD_LIST)
+        list(r);
+    else if (str_eq(r->method_name, STR("server/discover")))
+        discover(r);
+    else
+        listen_open(r);
+}

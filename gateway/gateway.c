@@ -1,0 +1,494 @@
+/* See gateway.h. The control thread runs here; data shards run a loop each. What they share is immutable and counted, and goes from
+ * one to the other by mail. */
+#include "gateway/gateway.h"
+
+#include "base/child.h"
+#include "base/clock.h"
+#include "gateway/admin.h"
+#include "gateway/catalog.h"
+#include "gateway/http_server.h"
+#include "gateway/listen.h"
+#include "gateway/session.h"
+#include "gateway/watch.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum { DRAIN_POLL_MS = 50 };
+
+/* ---- mail to all shards ---- */
+
+struct note {
+    struct shard *shard;
+    void (*fn)(struct shard *s, void *arg);
+    void *arg;
+};
+
+static void on_note(void *arg)
+{
+    struct note *n = arg;
+    n->fn(n->shard, n->arg);
+    free(n);
+}
+
+void gateway_post_all(struct gateway *gw, void (*fn)(struct shard *s, void *arg), void *arg)
+{
+    for (int i = 0; i < gw->shard_count; i++) {
+        struct note *n = xmalloc(sizeof *n);
+        *n = (struct note){&gw->shards[i], fn, arg};
+        loop_post(gw->shards[i].loop, on_note, n);
+    }
+}
+
+/* ---- snapshots ---- */
+
+static enum up_era era_of(const struct catalog *c, size_t mount)
+{
+    return mount < c->mount_count ? c->mounts[mount].server.era : UP_UNKNOWN;
+}
+
+static void learn(struct shard *s)
+{
+    if (!s->catalog || s->catalog->config != s->config)
+        return;
+    for (size_t i = 0; i < s->upstream_count; i++)
+        upstream_learn(s->upstreams[i], era_of(s->catalog, i));
+}
+
+static void take_catalog(struct shard *s, void *arg)
+{
+    struct catalog *fresh = arg, *old = s->catalog;
+    unsigned changed = 0;
+    for (int k = 0; old && k < KINDS; k++)
+        if (!catalog_same(old, fresh, (enum catalog_kind)k))
+            changed |= 1U << k;
+    s->catalog = fresh;
+    catalog_unref(&old);
+    learn(s);
+    if (changed) {
+        sessions_list_changed(s, changed);
+        listeners_list_changed(s, changed);
+    }
+}
+
+void gateway_publish_catalog(struct gateway *gw, struct catalog *c)
+{
+    for (int i = 0; i < gw->shard_count; i++)
+        (void)catalog_ref(c); /* one for each shard, taken by take_catalog */
+    atomic_store(&gw->catalog_version, c->version);
+    gateway_post_all(gw, take_catalog, c);
+    catalog_unref(&gw->control.catalog);
+    gw->control.catalog = c;
+}
+
+/* ---- configuration ---- */
+
+static bool same_list(char *const *a, char *const *b)
+{
+    for (; a && b && *a && *b; a++, b++)
+        if (strcmp(*a, *b) != 0)
+            return false;
+    return (a ? *a : NULL) == NULL && (b ? *b : NULL) == NULL;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static bool same_pairs(const struct name_value *a, size_t n, const struct name_value *b, size_t m)
+{
+    if (n != m)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(a[i].name, b[i].name) != 0 || strcmp(a[i].value, b[i].value) != 0)
+            return false;
+    return true;
+}
+
+/* What a running upstream depends on; the rest of a mount is read from the new snapshot by the catalog. */
+static bool same_mount(const struct mount_config *a, const struct mount_config *b)
+{
+    return strcmp(a->name, b->name) == 0 && strcmp(a->prefix, b->prefix) == 0 && a->transport == b->transport &&
+           same_text(a->url, b->url) && same_text(a->command, b->command) && same_list(a->args, b->args) &&
+           same_pairs(a->env, a->envs, b->env, b->envs) && same_text(a->cwd, b->cwd) && a->era == b->era &&
+           a->session == b->session && same_text(a->bearer_token, b->bearer_token) &&
+           same_text(a->bearer_token_file, b->bearer_token_file) &&
+           same_pairs(a->headers, a->header_count, b->headers, b->header_count) && same_text(a->ca_file, b->ca_file) &&
+           a->tls_insecure == b->tls_insecure && a->connect_ms == b->connect_ms && a->tls_ms == b->tls_ms &&
+           a->first_byte_ms == b->first_byte_ms && a->idle_ms == b->idle_ms && a->max_ms == b->max_ms;
+}
+
+/* Gives the shard one upstream a mount: those whose mount is as it was stay, others end after their calls. */
+static void take_config(struct shard *s, void *arg)
+{
+    struct config *fresh = arg, *old_config = s->config;
+    struct upstream **old = s->upstreams;
+    size_t old_count = s->upstream_count;
+    s->config = fresh;
+    s->upstream_count = fresh->gateway_mode ? fresh->mount_count : 0;
+    s->upstreams = xcalloc(s->upstream_count, sizeof *s->upstreams);
+    for (size_t i = 0; i < s->upstream_count; i++) {
+        /* The index is part of an upstream's identity: what sessions and relays hold goes by it. */
+        if (i < old_count && old[i] && same_mount(old[i]->cfg, &fresh->mounts[i])) {
+            s->upstreams[i] = old[i];
+            old[i] = NULL;
+        } else {
+            s->upstreams[i] = upstream_new(s, fresh, (int)i);
+        }
+    }
+    for (size_t i = 0; i < old_count; i++) {
+        if (!old[i])
+            continue;
+        upstream_close(old[i]);
+        upstream_unref(&old[i]);
+    }
+    free(old);
+    config_unref(&old_config);
+}
+
+static void apply_config(struct gateway *gw, struct config *c)
+{
+    for (int i = 0; i < gw->shard_count; i++)
+        (void)config_ref(c);
+    log_configure(c->log_level, c->log_json);
+    gateway_post_all(gw, take_config, c);
+    take_config(&gw->control, c);
+    atomic_fetch_add(&gw->config_version, 1);
+}
+
+extern char **environ;
+
+bool gateway_reload(struct gateway *gw, struct err *e)
+{
+    struct config_problems problems = {0};
+    struct buf text = {0};
+    struct config *c = config_load(gw->config_file, environ, gw->flags, &problems);
+    if (!c) {
+        config_problems_format(&problems, &text);
+        (void)err_set(e, ERR_CONFIG, "%.*s", (int)(text.n < 300 ? text.n : 300), text.p ? text.p : "");
+        log_error("config.reload_failed", L_S("problems", buf_str(&text)));
+        metric_add(metric_of(M_RELOAD_FAILURES), 1);
+    }
+    metric_add(metric_series(&metric_rows[M_RELOADS], c ? "success" : "error", NULL), 1);
+    config_problems_fini(&problems);
+    buf_fini(&text);
+    if (!c)
+        return false;
+    if (!same_list(c->listen, gw->control.config->listen) || c->threads != gw->control.config->threads)
+        log_warn("config.needs_restart", L_STR("what", "listen and threads take effect at the next start"));
+    log_info("config.reloaded", L_INT("upstreams", c->mount_count));
+    apply_config(gw, c);
+    watch_start(gw->watch, NULL, NULL);
+    return true;
+}
+
+static void on_hangup(void *arg)
+{
+    struct err e;
+    (void)gateway_reload(arg, &e);
+}
+
+/* ---- drain ---- */
+
+static void stop_shard(void *arg)
+{
+    struct shard *s = arg;
+    loop_stop(s->loop);
+}
+
+static void on_drain_poll(void *arg)
+{
+    struct gateway *gw = arg;
+    int64_t busy = metric_get(metric_of(M_INFLIGHT));
+    if (busy > 0 && clock_ms() < gw->drain_until_ms) {
+        timer_set(&gw->drain_timer, gw->control.loop, DRAIN_POLL_MS, on_drain_poll, gw);
+        return;
+    }
+    log_info("drain.done", L_INT("calls_cut", busy));
+    loop_stop(gw->control.loop);
+}
+
+static void drain_shard(struct shard *s, void *arg)
+{
+    (void)arg;
+    s->draining = true;
+    http_server_unlisten(s->http);
+    http_server_drain(s->http);
+    listeners_drain(s);
+    sessions_drain(s);
+}
+
+static void on_lame_duck_over(void *arg)
+{
+    struct gateway *gw = arg;
+    gateway_post_all(gw, drain_shard, NULL);
+    gw->drain_until_ms = clock_ms() + gw->control.config->drain_ms;
+    timer_set(&gw->drain_timer, gw->control.loop, DRAIN_POLL_MS, on_drain_poll, gw);
+}
+
+static void begin_close(struct shard *s, void *arg)
+{
+    (void)arg;
+    http_server_drain(s->http); /* every answer closes its connection from now on */
+}
+
+void gateway_drain(void *arg)
+{
+    struct gateway *gw = arg;
+    if (atomic_exchange(&gw->draining, true)) {
+        loop_stop(gw->control.loop); /* the second signal ends at once */
+        return;
+    }
+    log_info("drain.begun", L_INT("inflight", metric_get(metric_of(M_INFLIGHT))));
+    metric_set(metric_of(M_DRAINING), 1);
+    gateway_post_all(gw, begin_close, NULL);
+    timer_set(&gw->drain_timer, gw->control.loop, gw->control.config->lame_duck_ms, on_lame_duck_over, gw);
+}
+
+/* ---- life ---- */
+
+static void shard_init(struct shard *s, struct gateway *gw, int index)
+{
+    static const char *const names[] = {"data-0", "data-1", "data-2", "data-3", "data-4", "data-5", "data-6", "data-7"};
+    s->gw = gw;
+    s->index = index;
+    s->loop = loop_new(index < 0 ? "control" : index < 8 ? names[index] : "data-n");
+    s->read_buf = xmalloc(READ_BUF_BYTES);
+    if (index < 0)
+        return;
+    s->http = http_server_new(s);
+    s->sessions = session_table_new(s);
+    s->listeners = listeners_new(s);
+}
+
+static void shard_fini(struct shard *s)
+{
+    session_table_free(&s->sessions);
+    listeners_free(&s->listeners);
+    if (s->http)
+        http_server_cut(s->http);
+    for (size_t i = 0; i < s->upstream_count; i++) {
+        upstream_close(s->upstreams[i]);
+        upstream_unref(&s->upstreams[i]);
+    }
+    free(s->upstreams);
+    s->upstream_count = 0;
+    http_server_free(&s->http);
+    loop_free(&s->loop);
+    catalog_unref(&s->catalog);
+    config_unref(&s->config);
+    json_fini(&s->scratch_doc);
+    buf_fini(&s->scratch);
+    buf_fini(&s->scratch2);
+    free(s->read_buf);
+}
+
+static void *shard_main(void *arg)
+{
+    struct shard *s = arg;
+    char name[16];
+    (void)snprintf(name, sizeof name, "hg-%s", loop_name(s->loop));
+    (void)prctl(PR_SET_NAME, name);
+    loop_run(s->loop);
+    return NULL;
+}
+
+static void add_text(strlist *l, const char *p, size_t n)
+{
+    size_t count = 0;
+    while (*l && (*l)[count])
+        count++;
+    *l = xrealloc(*l, (count + 2) * sizeof **l);
+    (*l)[count] = xmemdup0(p, n);
+    (*l)[count + 1] = NULL;
+}
+
+static int bind_one(const char *address, strlist *bound, struct err *e)
+{
+    struct net_addr a, got;
+    struct buf text = {0};
+    if (!net_addr_parse(str_of(address), &a, e))
+        return -1;
+    int fd = net_listen(&a, &got, e);
+    if (fd < 0)
+        return -1;
+    net_addr_format(&got, &text);
+    add_text(bound, text.p, text.n);
+    buf_fini(&text);
+    return fd;
+}
+
+static bool bind_all(struct gateway *gw, struct config *c, struct err *e)
+{
+    size_t n = 0;
+    while (c->listen[n])
+        n++;
+    gw->listen_fds = xcalloc(n + 1, sizeof *gw->listen_fds);
+    gw->admin_fds = xcalloc(2, sizeof *gw->admin_fds);
+    for (size_t i = 0; i <= n; i++)
+        gw->listen_fds[i] = -1;
+    gw->admin_fds[0] = gw->admin_fds[1] = -1;
+    for (size_t i = 0; i < n; i++)
+        if ((gw->listen_fds[i] = bind_one(c->listen[i], &gw->bound, e)) < 0)
+            return false;
+    if (c->admin_listen && (gw->admin_fds[0] = bind_one(c->admin_listen, &gw->admin_bound, e)) < 0)
+        return false;
+    return true;
+}
+
+static void start_accepting(struct shard *s, void *arg)
+{
+    struct gateway *gw = arg;
+    if (s->index != 0)
+        return;
+    for (int *fd = gw->listen_fds; *fd >= 0; fd++)
+        http_server_listen(s->http, *fd, false);
+    for (int *fd = gw->admin_fds; *fd >= 0; fd++)
+        http_server_listen(s->http, *fd, true);
+}
+
+static void print_addresses(strlist l, struct buf *out)
+{
+    for (size_t i = 0; l && l[i]; i++)
+        buf_addf(out, "%s\"%s\"", i ? "," : "", l[i]);
+}
+
+/* The one line on stdout that starters wait for. */
+static void announce(struct gateway *gw)
+{
+    struct buf b = {0};
+    buf_adds(&b, "{\"listen\":[");
+    print_addresses(gw->bound, &b);
+    buf_adds(&b, "],\"admin\":[");
+    print_addresses(gw->admin_bound, &b);
+    buf_adds(&b, "]}\n");
+    (void)!write(STDOUT_FILENO, b.p, b.n);
+    buf_fini(&b);
+}
+
+/* One line a mount; status 1 when one of them cannot be used. */
+static void report_live(struct gateway *gw)
+{
+    size_t n;
+    const struct mount_info *m = watch_mounts(gw->watch, &n);
+    for (size_t i = 0; i < n; i++) {
+        const char *name = gw->control.config->mounts[i].name;
+        if (m[i].state == MOUNT_UP)
+            printf("%s: up, %s, %u tools, %u prompts, %u resources\n", name, m[i].server.version,
+                   m[i].count[KIND_TOOLS], m[i].count[KIND_PROMPTS], m[i].count[KIND_RESOURCES]);
+        else
+            printf("%s: %s: %s\n", name, mount_state_name(m[i].state), m[i].error ? m[i].error : "no answer yet");
+        if (m[i].state != MOUNT_UP)
+            gw->exit_code = 1;
+    }
+    (void)fflush(stdout);
+    loop_stop(gw->control.loop);
+}
+
+static void on_settled(void *arg)
+{
+    struct gateway *gw = arg;
+    if (gw->check_live) {
+        report_live(gw);
+        return;
+    }
+    atomic_store(&gw->ready, true);
+    gateway_post_all(gw, start_accepting, gw);
+    announce(gw);
+    log_info("gateway.listening", L_STR("address", gw->bound[0]), L_STR("path", gw->control.config->path),
+             L_INT("upstreams", gw->control.upstream_count));
+}
+
+static void raise_file_limit(void)
+{
+    struct rlimit l;
+    if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < l.rlim_max) {
+        l.rlim_cur = l.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &l);
+    }
+}
+
+static void free_texts(strlist *l)
+{
+    for (size_t i = 0; *l && (*l)[i]; i++)
+        free((*l)[i]);
+    free(*l);
+    *l = NULL;
+}
+
+static void close_all(int *fds)
+{
+    for (int *fd = fds; fd && *fd >= 0; fd++)
+        close(*fd);
+    free(fds);
+}
+
+static bool start(struct gateway *gw, struct config *c, struct err *e)
+{
+    if (!gw->check_live && !bind_all(gw, c, e))
+        return false;
+    shard_init(&gw->control, gw, -1);
+    gw->shards = xcalloc((size_t)c->threads, sizeof *gw->shards);
+    gw->shard_count = c->threads;
+    for (int i = 0; i < gw->shard_count; i++)
+        shard_init(&gw->shards[i], gw, i);
+    gw->watch = watch_new(gw);
+    gw->admin = admin_start(gw, e);
+    if (!gw->admin)
+        return false;
+    loop_on_signal(gw->control.loop, SIGTERM, gateway_drain, gw);
+    loop_on_signal(gw->control.loop, SIGINT, gateway_drain, gw);
+    loop_on_signal(gw->control.loop, SIGHUP, on_hangup, gw);
+    apply_config(gw, c);
+    for (int i = 0; i < gw->shard_count; i++)
+        if (pthread_create(&gw->shards[i].thread, NULL, shard_main, &gw->shards[i]) != 0)
+            return err_set(e, ERR_SYSTEM, "cannot start a thread: %s", strerror(errno));
+    watch_start(gw->watch, on_settled, gw);
+    return true;
+}
+
+static void stop(struct gateway *gw)
+{
+    for (int i = 0; i < gw->shard_count; i++)
+        stop_shard(&gw->shards[i]);
+    for (int i = 0; i < gw->shard_count; i++)
+        if (gw->shards[i].thread)
+            pthread_join(gw->shards[i].thread, NULL);
+    admin_stop(&gw->admin);
+    watch_free(&gw->watch);
+    net_resolver_stop();
+    for (int i = 0; i < gw->shard_count; i++)
+        shard_fini(&gw->shards[i]);
+    if (gw->control.loop)
+        shard_fini(&gw->control);
+    free(gw->shards);
+    close_all(gw->listen_fds);
+    close_all(gw->admin_fds);
+    free_texts(&gw->bound);
+    free_texts(&gw->admin_bound);
+}
+
+int gateway_run(struct gateway *gw, struct config *c)
+{
+    struct err e;
+    gw->started_ms = clock_ms();
+    gw->started_wall_ms = clock_wall_ms();
+    gw->sealer = sealer_new((const uint8_t(*)[32])c->seal_keys, c->seal_key_count);
+    (void)signal(SIGPIPE, SIG_IGN);
+    raise_file_limit();
+    net_resolver_start();
+    bool ok = start(gw, c, &e);
+    if (ok)
+        loop_run(gw->control.loop);
+    else
+        (void)fprintf(stderr, "headgate: %s\n", e.msg);
+    stop(gw);
+    sealer_free(&gw->sealer);
+    return ok ? gw->exit_code : 1;
+}

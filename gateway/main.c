@@ -1,0 +1,135 @@
+/* The command line: run, check, version. The spawner starts before threads, and before secrets are read. */
+#include "base/child.h"
+#include "gateway/gateway.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#ifndef HEADGATE_VERSION
+#define HEADGATE_VERSION "0.1.0"
+#endif
+
+extern char **environ;
+
+static int usage(FILE *to)
+{
+    struct buf b = {0};
+    config_help(&b);
+    (void)fprintf(to,
+                  "headgate " HEADGATE_VERSION ": one MCP endpoint in front of many MCP servers\n\n"
+                  "  headgate run [--config FILE] [--OPTION=VALUE …]  serve (default file: headgate.yaml, if there is one)\n"
+                  "  headgate check [--live] FILE                     check a configuration; --live: try its upstreams too\n"
+                  "  headgate version\n\nOptions:\n%.*s",
+                  (int)b.n, b.p ? b.p : "");
+    buf_fini(&b);
+    return to == stdout ? 0 : 2;
+}
+
+struct arguments {
+    const char *file;
+    const char *flags[64];
+    int flag_count;
+    bool live;
+};
+
+static bool take_argument(struct arguments *a, char **argv, int argc, int *i)
+{
+    if (strcmp(argv[*i], "--config") == 0 && *i + 1 < argc)
+        a->file = argv[++*i];
+    else if (strncmp(argv[*i], "--config=", 9) == 0)
+        a->file = argv[*i] + 9;
+    else if (strcmp(argv[*i], "--live") == 0)
+        a->live = true;
+    else if (strncmp(argv[*i], "--", 2) == 0 && a->flag_count < 63)
+        a->flags[a->flag_count++] = argv[*i];
+    else if (argv[*i][0] != '-' && !a->file)
+        a->file = argv[*i];
+    else
+        return false;
+    return true;
+}
+
+static struct config *load(const struct arguments *a)
+{
+    struct config_problems problems = {0};
+    struct buf text = {0};
+    struct config *c = config_load(a->file, environ, a->flags, &problems);
+    config_problems_format(&problems, &text);
+    (void)fwrite(text.p ? text.p : "", 1, text.n, stderr);
+    config_problems_fini(&problems);
+    buf_fini(&text);
+    return c;
+}
+
+static int serve(const struct arguments *a)
+{
+    struct err e;
+    uint64_t seed;
+    struct gateway gw = {.config_file = a->file, .flags = a->flags, .check_live = a->live};
+    crypto_random(&seed, sizeof seed);
+    map_seed(seed);
+    gw.spawner = spawner_start(&e);
+    if (!gw.spawner) {
+        (void)fprintf(stderr, "headgate: %s\n", e.msg);
+        return 1;
+    }
+    struct config *c = load(a);
+    int code = 2;
+    if (c) {
+        (void)prctl(PR_SET_DUMPABLE, 0);
+        metrics_rows_init();
+        log_configure(c->log_level, c->log_json);
+        log_start();
+        code = gateway_run(&gw, c);
+    }
+    spawner_stop(&gw.spawner);
+    log_stop();
+    return code;
+}
+
+static int check(const struct arguments *a)
+{
+    if (!a->file) {
+        (void)fprintf(stderr, "headgate check: name the file to check\n");
+        return 2;
+    }
+    if (a->live)
+        return serve(a);
+    struct config *c = load(a);
+    if (!c)
+        return 2;
+    printf("%s: ok, %zu upstreams\n", a->file, c->mount_count);
+    config_unref(&c);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments a = {0};
+    const char *command = argc > 1 ? argv[1] : "run";
+    if (strcmp(command, "__spawner") == 0 && argc == 3)
+        return spawner_main((int)strtol(argv[2], NULL, 10));
+    if (strcmp(command, "version") == 0 || strcmp(command, "--version") == 0)
+        return printf("headgate " HEADGATE_VERSION "\n") < 0;
+    if (strcmp(command, "help") == 0 || strcmp(command, "--help") == 0)
+        return usage(stdout);
+    for (int i = 2; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0)
+            return usage(stdout);
+        if (!take_argument(&a, argv, argc, &i)) {
+            (void)fprintf(stderr, "headgate: unexpected argument %s (headgate --help)\n", argv[i]);
+            return 2;
+        }
+    }
+    if (strcmp(command, "check") == 0)
+        return check(&a);
+    if (strcmp(command, "run") != 0) {
+        (void)fprintf(stderr, "headgate: no command %s (headgate --help)\n", command);
+        return 2;
+    }
+    if (!a.file && access("headgate.yaml", R_OK) == 0)
+        a.file = "headgate.yaml";
+    return serve(&a);
+}

@@ -1,0 +1,217 @@
+/* See mcp_http.h (MCP 2026-07-28 and 2025-11-25 basic/transports). Knows HTTP and the message's envelope, not the eras. */
+#include "gateway/mcp_http.h"
+
+#include "base/clock.h"
+#include "base/sse.h"
+#include "gateway/era.h"
+#include "gateway/session.h"
+
+#include <stdlib.h>
+
+static void refuse(struct exchange *x, int status, struct str fields, int code, const char *why)
+{
+    struct buf body = {0}, all = {0};
+    rpc_error(&body, (struct str){0}, code, str_of(why), (struct str){0});
+    buf_adds(&all, "Content-Type: application/json\r\n");
+    buf_add_str(&all, fields);
+    exchange_reply(x, status, buf_str(&all), buf_str(&body));
+    buf_fini(&body);
+    buf_fini(&all);
+}
+
+/* ---- before the body ---- */
+
+static void post_head(struct exchange *x)
+{
+    struct str accept = http1_value(x->head, STR("Accept"));
+    struct str coding = http1_value(x->head, STR("Content-Encoding"));
+    if (!http1_type_is(http1_value(x->head, STR("Content-Type")), STR("application/json")))
+        refuse(x, 415, (struct str){0}, RPC_INVALID_REQUEST, "Content-Type must be application/json");
+    else if (coding.n && !str_ieq(coding, STR("identity")))
+        refuse(x, 415, (struct str){0}, RPC_INVALID_REQUEST, "Content-Encoding is not supported");
+    else if (!http1_accepts(accept, STR("application/json")) && !http1_accepts(accept, STR("text/event-stream")))
+        refuse(x, 406, (struct str){0}, RPC_INVALID_REQUEST,
+               "Accept must admit application/json or text/event-stream");
+}
+
+void mcp_http_head(struct exchange *x)
+{
+    struct str m = x->head->method;
+    if (str_eq(m, STR("POST")))
+        post_head(x);
+    else if (str_eq(m, STR("GET")) && !http1_accepts(http1_value(x->head, STR("Accept")), STR("text/event-stream")))
+        refuse(x, 406, (struct str){0}, RPC_INVALID_REQUEST, "Accept must admit text/event-stream");
+    else if (!str_eq(m, STR("GET")) && !str_eq(m, STR("DELETE")))
+        refuse(x, 405, STR("Allow: POST, GET, DELETE\r\n"), RPC_INVALID_REQUEST, "use POST");
+}
+
+/* ---- GET and DELETE: legacy sessions only ---- */
+
+static void session_operation(struct exchange *x)
+{
+    struct str id = http1_value(x->head, STR("Mcp-Session-Id"));
+    struct shard *elsewhere = NULL;
+    bool get = str_eq(x->head->method, STR("GET"));
+    if (!id.p) {
+        refuse(x, 405, STR("Allow: POST\r\n"), RPC_INVALID_REQUEST, "this needs the Mcp-Session-Id of a session");
+        return;
+    }
+    struct session *ss = session_find(x->shard, id, &elsewhere);
+    if (elsewhere) {
+        exchange_move(x, elsewhere);
+        return;
+    }
+    struct str version = http1_value(x->head, STR("MCP-Protocol-Version"));
+    if (!ss) {
+        refuse(x, 404, (struct str){0}, RPC_INVALID_REQUEST, "no such session; initialize again");
+    } else if (version.p && !era_legacy(version)) {
+        refuse(x, 400, (struct str){0}, RPC_INVALID_REQUEST, "MCP-Protocol-Version is not supported");
+    } else if (!get) {
+        session_end(ss);
+        exchange_reply(x, 200, (struct str){0}, (struct str){0});
+    } else if (!session_open_stream(ss, x)) {
+        refuse(x, 409, (struct str){0}, RPC_INVALID_REQUEST, "this session has a stream already");
+    }
+}
+
+/* ---- requests ---- */
+
+void request_free(struct request *r)
+{
+    struct loop *l = r->shard->loop;
+    if (r->x) {
+        r->x->on_closed = NULL;
+        r->x = NULL;
+    }
+    call_fini(&r->call);
+    if (r->session)
+        session_remove_request(r->session, r);
+    json_fini(&r->doc);
+    loop_defer_free(l, r);
+}
+
+static void on_client_gone(struct exchange *x)
+{
+    struct request *r = x->arg;
+    r->x = NULL;
+    /* Modern: to close is to cancel (MCP 2026-07-28 basic/patterns/cancellation). Legacy: it is not; the call runs on. */
+    if (r->modern || !r->call.live) {
+        request_free(r);
+        return;
+    }
+    if (r->session)
+        session_forget_stream(r->session, r);
+}
+
+bool request_event(struct request *r, struct str message)
+{
+    if (!r->x)
+        return false;
+    if (!r->x->streaming)
+        exchange_stream_begin(r->x, (struct str){0});
+    struct buf b = {0};
+    sse_write(&b, (struct str){0}, (struct str){0}, message);
+    /* A reader that is too slow is cut, and on_client_gone has then dealt with r. */
+    bool ok = r->x && exchange_stream_write(r->x, buf_str(&b));
+    buf_fini(&b);
+    return ok;
+}
+
+void request_answer(struct request *r, int status, struct str message)
+{
+    struct exchange *x = r->x;
+    if (x && (x->streaming || (!r->json_ok && status == 200))) {
+        if (!request_event(r, message))
+            return; /* cut: on_client_gone has freed r, or keeps it for the running call */
+        x->on_closed = NULL;
+        r->x = NULL;
+        exchange_stream_end(x);
+    } else if (x) {
+        x->on_closed = NULL;
+        r->x = NULL;
+        exchange_reply_json(x, status, message);
+    }
+    request_free(r);
+}
+
+void request_error(struct request *r, int status, int code, struct str message, struct str data)
+{
+    struct buf b = {0};
+    rpc_error(&b, r->id, code, message, data);
+    request_answer(r, status, buf_str(&b));
+    buf_fini(&b);
+}
+
+void request_accepted(struct request *r)
+{
+    struct exchange *x = r->x;
+    if (x) {
+        x->on_closed = NULL;
+        r->x = NULL;
+        exchange_reply(x, 202, (struct str){0}, (struct str){0});
+    }
+    request_free(r);
+}
+
+void request_start_call(struct request *r, const struct call_sink *sink)
+{
+    struct err e;
+    struct call *c = &r->call;
+    c->shard = r->shard;
+    c->method = r->method;
+    c->sink = sink;
+    c->arg = r;
+    c->doc = &r->doc;
+    c->params = r->msg.params;
+    if (call_start(c, &e))
+        return;
+    struct buf b = {0};
+    rpc_error_of(&b, r->id, &e);
+    request_answer(r, 200, buf_str(&b));
+    buf_fini(&b);
+}
+
+static void parse_failed(struct request *r, const struct err *e, int code)
+{
+    request_error(r, 400, code, str_of(e->msg), (struct str){0});
+}
+
+static void post(struct exchange *x)
+{
+    struct err e;
+    bool modern;
+    struct request *r = xcalloc(1, sizeof *r);
+    r->x = x;
+    r->shard = x->shard;
+    r->call.target_tok = r->call.state_tok = JSON_NONE;
+    r->call.log_level = LOG_LEVEL_NONE;
+    struct str accept = http1_value(x->head, STR("Accept"));
+    r->sse_ok = http1_accepts(accept, STR("text/event-stream"));
+    r->json_ok = http1_accepts(accept, STR("application/json"));
+    x->arg = r;
+    x->on_closed = on_client_gone;
+    if (!json_parse(&r->doc, x->body.p, x->body.n, &e)) {
+        parse_failed(r, &e, e.kind == ERR_TOO_LARGE ? RPC_INVALID_REQUEST : RPC_PARSE_ERROR);
+        return;
+    }
+    if (!rpc_read(&r->doc, &r->msg, &e)) {
+        parse_failed(r, &e, RPC_INVALID_REQUEST);
+        return;
+    }
+    r->id = json_raw(&r->doc, r->msg.id);
+    if (!era_classify(r, &modern))
+        return;
+    r->modern = modern;
+    if (modern)
+        era_modern_request(r);
+    else
+        era_legacy_request(r);
+}
+
+void mcp_http_request(struct exchange *x)
+{
+    if (str_eq(x->head->method, STR("POST")))
+        post(x);
+    else
+        session_operation(x);
+}

@@ -1,0 +1,600 @@
+/* See session.h. The id is sealed: {version of format, shard, random, protocol version}, bound to the principal; it is validated before
+ * anything is looked up. What a session holds is local to its shard. */
+#include "gateway/session.h"
+
+#include "base/clock.h"
+#include "base/sse.h"
+#include "gateway/era.h"
+#include "gateway/lists.h"
+#include "gateway/usession.h"
+#include "gateway/watch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { QUEUE_MAX_MESSAGES = 100, QUEUE_MAX_BYTES = 256 * 1024, SWEEP_MS = 10000, MAX_SUBSCRIPTIONS = 1000, HEARTBEAT_MS = 15000 };
+
+/* A question to the client that waits for its answer. */
+struct pending {
+    struct session *ss;
+    struct ask *ask;
+    uint64_t id;
+    struct request *on; /* whose stream it went out on; NULL: the GET stream */
+    TAILQ_ENTRY(pending) link;
+};
+
+struct session {
+    struct shard *shard;
+    char *id;
+    char *key; /* the random part, hex: where it is in the table */
+    const char *version;
+    char *caps, *client_info;
+    char *level; /* as set; NULL: not yet */
+    int level_index;
+    int64_t used_ms;
+    struct exchange *stream;
+    struct timer beat;
+    struct buf queue[QUEUE_MAX_MESSAGES];
+    int queued;
+    size_t queued_bytes;
+    uint64_t next_id;
+    TAILQ_HEAD(, request) requests;
+    TAILQ_HEAD(, pending) pending;
+    struct usession **conversations; /* by mount */
+    struct upstream **conversation_up;
+    size_t conversation_count;
+    struct map subscriptions; /* public URI -> the session itself */
+    int subscription_count;
+    bool ended;
+};
+
+struct session_table {
+    struct shard *shard;
+    struct map by_key;
+    struct timer sweep;
+    uint64_t made;
+};
+
+static void sweep(void *arg);
+
+struct session_table *session_table_new(struct shard *s)
+{
+    struct session_table *t = xcalloc(1, sizeof *t);
+    t->shard = s;
+    timer_set(&t->sweep, s->loop, SWEEP_MS, sweep, t);
+    return t;
+}
+
+void session_table_free(struct session_table **tp)
+{
+    struct session_table *t = *tp;
+    void *ss;
+    size_t at = 0;
+    if (!t)
+        return;
+    while (map_next(&t->by_key, &at, NULL, &ss)) {
+        session_end(ss);
+        at = 0;
+    }
+    timer_clear(&t->sweep);
+    map_fini(&t->by_key);
+    free(t);
+    *tp = NULL;
+}
+
+/* ---- ids ---- */
+
+struct session *session_new(struct shard *s, const char *version, struct str caps, struct str client_info)
+{
+    struct session_table *t = s->sessions;
+    uint8_t random[16];
+    struct buf plain = {0}, id = {0}, key = {0};
+    if (t->by_key.count >= (size_t)(s->config->max_sessions + s->gw->shard_count - 1) / (size_t)s->gw->shard_count)
+        return NULL;
+    struct session *ss = xcalloc(1, sizeof *ss);
+    crypto_random(random, sizeof random);
+    crypto_hex(&key, random, sizeof random);
+    buf_addf(&plain, "1\n%d\n%.*s\n%s", s->index, (int)key.n, key.p, version);
+    sealer_seal(s->gw->sealer, "session", STR(PRINCIPAL_ANONYMOUS), buf_str(&plain), &id);
+    ss->shard = s;
+    ss->id = xmemdup0(id.p, id.n);
+    ss->key = xmemdup0(key.p, key.n);
+    ss->version = version;
+    ss->caps = xmemdup0(caps.p, caps.n);
+    ss->client_info = xmemdup0(client_info.p, client_info.n);
+    ss->level_index = 1; /* info, until the client sets one */
+    ss->used_ms = clock_ms();
+    TAILQ_INIT(&ss->requests);
+    TAILQ_INIT(&ss->pending);
+    map_set(&t->by_key, buf_str(&key), ss);
+    metric_add(metric_of(M_SESSIONS), 1);
+    buf_fini(&plain);
+    buf_fini(&id);
+    buf_fini(&key);
+    return ss;
+}
+
+struct session *session_find(struct shard *s, struct str id, struct shard **elsewhere)
+{
+    struct buf plain = {0};
+    struct str rest, format, home, key;
+    struct session *ss = NULL;
+    uint64_t index;
+    *elsewhere = NULL;
+    if (sealer_open(s->gw->sealer, "session", STR(PRINCIPAL_ANONYMOUS), id, &plain, NULL)) {
+        rest = buf_str(&plain);
+        if (str_split(&rest, '\n', &format) && str_eq(format, STR("1")) && str_split(&rest, '\n', &home) &&
+            str_to_u64(home, &index) && str_split(&rest, '\n', &key) && index < (uint64_t)s->gw->shard_count) {
+            if ((int)index != s->index)
+                *elsewhere = &s->gw->shards[index];
+            else
+                ss = map_get(&s->sessions->by_key, key);
+        }
+    }
+    buf_fini(&plain);
+    if (ss)
+        ss->used_ms = clock_ms();
+    return ss;
+}
+
+struct str session_id(const struct session *ss)
+{
+    return str_of(ss->id);
+}
+
+/* ---- the GET stream ---- */
+
+static void on_beat(void *arg)
+{
+    struct session *ss = arg;
+    struct buf b = {0};
+    if (!ss->stream)
+        return;
+    sse_write_comment(&b);
+    if (exchange_stream_write(ss->stream, buf_str(&b)))
+        timer_set(&ss->beat, ss->shard->loop, HEARTBEAT_MS, on_beat, ss);
+    ss->used_ms = clock_ms();
+    buf_fini(&b);
+}
+
+static void on_stream_closed(struct exchange *x)
+{
+    struct session *ss = x->arg;
+    ss->stream = NULL;
+    timer_clear(&ss->beat);
+    ss->used_ms = clock_ms();
+}
+
+static void end_stream(struct session *ss)
+{
+    struct exchange *x = ss->stream;
+    if (!x)
+        return;
+    ss->stream = NULL;
+    timer_clear(&ss->beat);
+    x->on_closed = NULL;
+    exchange_stream_end(x);
+}
+
+static bool write_event(struct exchange *x, struct str message)
+{
+    struct buf b = {0};
+    sse_write(&b, (struct str){0}, (struct str){0}, message);
+    bool ok = exchange_stream_write(x, buf_str(&b));
+    buf_fini(&b);
+    return ok;
+}
+
+bool session_open_stream(struct session *ss, struct exchange *x)
+{
+    if (ss->stream)
+        return false;
+    ss->stream = x;
+    x->arg = ss;
+    x->on_closed = on_stream_closed;
+    exchange_stream_begin(x, (struct str){0});
+    for (int i = 0; i < ss->queued; i++) {
+        if (ss->stream)
+            (void)write_event(ss->stream, buf_str(&ss->queue[i]));
+        buf_fini(&ss->queue[i]);
+    }
+    ss->queued = 0;
+    ss->queued_bytes = 0;
+    timer_set(&ss->beat, ss->shard->loop, HEARTBEAT_MS, on_beat, ss);
+    return true;
+}
+
+void session_send(struct session *ss, struct str message)
+{
+    if (ss->stream) {
+        (void)write_event(ss->stream, message);
+        return;
+    }
+    if (ss->queued == QUEUE_MAX_MESSAGES || ss->queued_bytes + message.n > QUEUE_MAX_BYTES) {
+        log_debug("session.message_dropped");
+        return;
+    }
+    ss->queue[ss->queued] = (struct buf){0};
+    buf_add_str(&ss->queue[ss->queued++], message);
+    ss->queued_bytes += message.n;
+}
+
+/* ---- what the client declared ---- */
+
+const char *session_version(const struct session *ss)
+{
+    return ss->version;
+}
+
+struct str session_caps(const struct session *ss)
+{
+    return str_of(ss->caps);
+}
+
+struct str session_client_info(const struct session *ss)
+{
+    return str_of(ss->client_info);
+}
+
+int session_log_level(const struct session *ss)
+{
+    return ss->level_index;
+}
+
+bool session_declares(const struct session *ss, const char *capability)
+{
+    struct json_doc d = {0};
+    bool has = json_parse(&d, ss->caps, strlen(ss->caps), NULL) &&
+               json_is(&d, json_get(&d, 0, str_of(capability)), JSON_OBJECT);
+    json_fini(&d);
+    return has;
+}
+
+static void tell_level(struct session *ss, struct usession *us)
+{
+    struct buf p = {0};
+    struct str has = us->info.capabilities ? str_of(us->info.capabilities) : STR("{}");
+    if (!ss->level || str_find(has, STR("\"logging\"")) < 0)
+        return;
+    buf_addf(&p, "{\"level\":\"%s\"}", ss->level);
+    usession_tell(us, STR("logging/setLevel"), buf_str(&p));
+    buf_fini(&p);
+}
+
+void session_set_log_level(struct session *ss, struct str level, int index)
+{
+    free(ss->level);
+    ss->level = xmemdup0(level.p, level.n);
+    ss->level_index = index;
+    for (size_t i = 0; i < ss->conversation_count; i++)
+        if (ss->conversations[i])
+            tell_level(ss, ss->conversations[i]);
+}
+
+/* ---- requests ---- */
+
+void session_add_request(struct session *ss, struct request *r)
+{
+    r->session = ss;
+    TAILQ_INSERT_TAIL(&ss->requests, r, link);
+}
+
+static void pending_free(struct pending *p)
+{
+    TAILQ_REMOVE(&p->ss->pending, p, link);
+    free(p);
+}
+
+void session_forget_stream(struct session *ss, struct request *r)
+{
+    struct pending *p;
+    TAILQ_FOREACH (p, &ss->pending, link)
+        if (p->on == r)
+            p->on = NULL;
+}
+
+void session_remove_request(struct session *ss, struct request *r)
+{
+    session_forget_stream(ss, r);
+    TAILQ_REMOVE(&ss->requests, r, link);
+    r->session = NULL;
+    ss->used_ms = clock_ms();
+}
+
+void session_cancel(struct session *ss, struct str raw_id)
+{
+    struct request *r;
+    TAILQ_FOREACH (r, &ss->requests, link) {
+        if (str_eq(r->id, raw_id) && r->call.live) {
+            call_cancel(&r->call);
+            /* No answer follows a cancelled request; its POST is ended. */
+            if (r->x && r->x->streaming) {
+                struct exchange *x = r->x;
+                x->on_closed = NULL;
+                r->x = NULL;
+                exchange_stream_end(x);
+                request_free(r);
+            } else {
+                request_accepted(r);
+            }
+            return;
+        }
+    }
+}
+
+/* ---- questions to the client ---- */
+
+static void on_ask_cancelled(struct ask *a)
+{
+    struct pending *p = a->holder;
+    struct buf m = {0}, params = {0};
+    buf_addf(&params, "{\"requestId\":%llu,\"reason\":\"the server withdrew it\"}", (unsigned long long)p->id);
+    rpc_notification(&m, STR("notifications/cancelled"), buf_str(&params));
+    if (!p->on || !request_event(p->on, buf_str(&m)))
+        session_send(p->ss, buf_str(&m));
+    a->holder = NULL;
+    pending_free(p);
+    buf_fini(&m);
+    buf_fini(&params);
+}
+
+void session_ask(struct session *ss, struct request *r, struct ask *a)
+{
+    struct pending *p = xcalloc(1, sizeof *p);
+    struct buf m = {0};
+    struct arena arena = {0};
+    *p = (struct pending){.ss = ss, .ask = a, .id = ++ss->next_id, .on = r};
+    a->holder = p;
+    a->on_cancelled = on_ask_cancelled;
+    TAILQ_INSERT_TAIL(&ss->pending, p, link);
+    struct str params = a->params == JSON_NONE ? (struct str){0} : json_raw(a->doc, a->params);
+    rpc_request(&m, p->id, json_str(a->doc, a->method, &arena), params);
+    if (!r || !r->sse_ok || !request_event(r, buf_str(&m))) {
+        p->on = NULL;
+        session_send(ss, buf_str(&m));
+    }
+    arena_fini(&arena);
+    buf_fini(&m);
+}
+
+void session_answer(struct session *ss, const struct rpc_msg *m)
+{
+    struct pending *p;
+    int64_t id;
+    if (m->id == JSON_NONE || !json_int(m->doc, m->id, &id))
+        return;
+    TAILQ_FOREACH (p, &ss->pending, link)
+        if (p->id == (uint64_t)id)
+            break;
+    if (!p)
+        return;
+    struct ask *a = p->ask;
+    pending_free(p);
+    a->holder = NULL;
+    a->on_cancelled = NULL;
+    if (m->result != JSON_NONE)
+        ask_answer(a, json_raw(m->doc, m->result));
+    else
+        ask_refuse(a, json_raw(m->doc, m->error));
+}
+
+void session_on_ask(struct session *ss, struct ask *a)
+{
+    session_ask(ss, NULL, a);
+}
+
+/* ---- conversations with upstreams ---- */
+
+struct usession *session_conversation(struct session *ss, struct upstream *u)
+{
+    size_t i = (size_t)u->index;
+    return i < ss->conversation_count && ss->conversation_up[i] == u ? ss->conversations[i] : NULL;
+}
+
+struct usession *session_usession(struct session *ss, struct upstream *u)
+{
+    size_t i = (size_t)u->index;
+    if (i >= ss->conversation_count) {
+        size_t n = i + 1;
+        ss->conversations = xrealloc(ss->conversations, n * sizeof *ss->conversations);
+        ss->conversation_up = xrealloc(ss->conversation_up, n * sizeof *ss->conversation_up);
+        for (size_t k = ss->conversation_count; k < n; k++) {
+            ss->conversations[k] = NULL;
+            ss->conversation_up[k] = NULL;
+        }
+        ss->conversation_count = n;
+    }
+    if (ss->conversations[i] && ss->conversation_up[i] != u)
+        usession_close(&ss->conversations[i]); /* of a mount that a reload replaced */
+    if (!ss->conversations[i]) {
+        ss->conversations[i] = usession_new(u, ss);
+        ss->conversation_up[i] = u;
+    }
+    return ss->conversations[i];
+}
+
+void session_usession_ready(struct session *ss, struct usession *us)
+{
+    tell_level(ss, us);
+}
+
+void session_broadcast(struct session *ss, struct str method, struct str params)
+{
+    for (size_t i = 0; i < ss->conversation_count; i++)
+        if (ss->conversations[i])
+            usession_notify(ss->conversations[i], method, params);
+}
+
+void session_on_log(struct session *ss, struct upstream *u, const struct json_doc *d, uint32_t params)
+{
+    (void)u;
+    struct arena a = {0};
+    struct buf m = {0};
+    if (era_log_level(json_str(d, json_get(d, params, STR("level")), &a)) >= ss->level_index) {
+        rpc_notification(&m, STR("notifications/message"), json_raw(d, params));
+        session_send(ss, buf_str(&m));
+    }
+    arena_fini(&a);
+    buf_fini(&m);
+}
+
+void session_on_notice(struct session *ss, const struct rpc_msg *m)
+{
+    struct arena a = {0};
+    struct buf b = {0};
+    rpc_notification(&b, json_str(m->doc, m->method, &a), json_raw(m->doc, m->params));
+    session_send(ss, buf_str(&b));
+    arena_fini(&a);
+    buf_fini(&b);
+}
+
+/* ---- changes ---- */
+
+bool session_subscribe(struct session *ss, struct str uri, bool on)
+{
+    if (!on) {
+        bool had = map_del(&ss->subscriptions, uri) != NULL;
+        ss->subscription_count -= had;
+        return had;
+    }
+    if (map_get(&ss->subscriptions, uri) || ss->subscription_count >= MAX_SUBSCRIPTIONS)
+        return false;
+    ss->subscription_count++;
+    return map_set(&ss->subscriptions, uri, ss) == NULL;
+}
+
+bool session_subscribed(const struct session *ss, struct str uri)
+{
+    return map_get(&ss->subscriptions, uri) != NULL;
+}
+
+static void send_updated(struct session *ss, struct str public_uri)
+{
+    struct buf p = {0}, m = {0};
+    if (!session_subscribed(ss, public_uri))
+        return;
+    buf_adds(&p, "{\"uri\":");
+    json_write_str(&p, public_uri);
+    buf_addc(&p, '}');
+    rpc_notification(&m, STR("notifications/resources/updated"), buf_str(&p));
+    session_send(ss, buf_str(&m));
+    buf_fini(&p);
+    buf_fini(&m);
+}
+
+/* The public form of a mount's URI: as listed, or as it is. */
+static struct str public_uri(const struct shard *s, int mount, struct str uri)
+{
+    const struct catalog_list *l = s->catalog ? &s->catalog->list[KIND_RESOURCES] : NULL;
+    for (uint32_t i = 0; l && i < l->n; i++)
+        if (l->entries[i].mount == mount && str_eq(l->entries[i].name, uri))
+            return l->entries[i].public_name;
+    return uri;
+}
+
+void session_on_updated(struct session *ss, struct upstream *u, struct str uri)
+{
+    send_updated(ss, public_uri(ss->shard, u->index, uri));
+}
+
+void sessions_resource_updated(struct shard *s, struct str uri)
+{
+    void *ss;
+    for (size_t at = 0; s->sessions && map_next(&s->sessions->by_key, &at, NULL, &ss);)
+        send_updated(ss, uri);
+}
+
+void sessions_list_changed(struct shard *s, unsigned kinds)
+{
+    void *ss;
+    if (kinds & (1U << KIND_TEMPLATES)) /* templates have no notification of their own */
+        kinds |= 1U << KIND_RESOURCES;
+    for (int k = 0; k < KIND_TEMPLATES; k++) {
+        struct buf m = {0};
+        if (!(kinds & (1U << k)))
+            continue;
+        rpc_notification(&m, str_of(lists_changed_method((enum catalog_kind)k)), (struct str){0});
+        for (size_t at = 0; s->sessions && map_next(&s->sessions->by_key, &at, NULL, &ss);)
+            session_send(ss, buf_str(&m));
+        buf_fini(&m);
+    }
+}
+
+/* ---- the end ---- */
+
+static void unsubscribe_all(struct session *ss)
+{
+    struct str uri;
+    void *v;
+    struct arena a = {0};
+    for (size_t at = 0; map_next(&ss->subscriptions, &at, &uri, &v);) {
+        struct target t;
+        if (ss->shard->catalog && catalog_resolve(ss->shard->catalog, ROUTE_URI, uri, &a, &t) &&
+            t.mount < (int)ss->shard->upstream_count && !upstream_per_client(ss->shard->upstreams[t.mount]))
+            watch_subscribe(ss->shard->gw, t.mount, t.name, false);
+    }
+    arena_fini(&a);
+    map_fini(&ss->subscriptions);
+}
+
+static void session_destroy(void *arg)
+{
+    struct session *ss = arg;
+    free(ss->id);
+    free(ss->key);
+    free(ss->caps);
+    free(ss->client_info);
+    free(ss->level);
+    free(ss->conversations);
+    free(ss->conversation_up);
+    for (int i = 0; i < ss->queued; i++)
+        buf_fini(&ss->queue[i]);
+    free(ss);
+}
+
+void session_end(struct session *ss)
+{
+    struct request *r;
+    struct pending *p;
+    if (ss->ended)
+        return;
+    ss->ended = true;
+    map_del(&ss->shard->sessions->by_key, str_of(ss->key));
+    metric_add(metric_of(M_SESSIONS), -1);
+    while ((p = TAILQ_FIRST(&ss->pending))) {
+        struct ask *a = p->ask;
+        pending_free(p);
+        a->holder = NULL;
+        a->on_cancelled = NULL;
+        ask_refuse(a, STR("{\"code\":-32603,\"message\":\"the session has ended\"}"));
+    }
+    while ((r = TAILQ_FIRST(&ss->requests)))
+        request_error(r, 404, RPC_INVALID_REQUEST, STR("the session has ended"), (struct str){0});
+    end_stream(ss);
+    unsubscribe_all(ss);
+    for (size_t i = 0; i < ss->conversation_count; i++)
+        usession_close(&ss->conversations[i]);
+    loop_defer(ss->shard->loop, session_destroy, ss);
+}
+
+static void sweep(void *arg)
+{
+    struct session_table *t = arg;
+    int64_t limit = clock_ms() - t->shard->config->session_idle_ms;
+    void *v;
+    for (size_t at = 0; map_next(&t->by_key, &at, NULL, &v);) {
+        struct session *ss = v;
+        if (!ss->stream && TAILQ_EMPTY(&ss->requests) && ss->used_ms < limit) {
+            session_end(ss);
+            at = 0;
+        }
+    }
+    timer_set(&t->sweep, t->shard->loop, SWEEP_MS, sweep, t);
+}
+
+void sessions_drain(struct shard *s)
+{
+    void *v;
+    for (size_t at = 0; s->sessions && map_next(&s->sessions->by_key, &at, NULL, &v);)
+        end_stream(v);
+}
