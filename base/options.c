@@ -86,11 +86,12 @@ void option_report(const struct option_reader *r, bool warning, const struct yam
 static void report_value(const struct option_reader *r, const struct yaml_node *node,
                          const char *path, const char *shown, const struct err *e)
 {
-    if (shown && *shown)
+    if (shown && *shown) {
         option_report(r, false, node, path, "'%.*s%s' %s", MAX_SHOWN, shown,
                       strlen(shown) > MAX_SHOWN ? "…" : "", e->msg);
-    else
+    } else {
         option_report(r, false, node, path, "%s", e->msg);
+    }
 }
 
 static const struct option *find_row(const struct option_table *t, const char *name)
@@ -116,10 +117,11 @@ static bool is_group(const struct option_table *t, const char *name)
 /* The row of which an alias is another spelling. */
 static const struct option *main_row(const struct option_table *t, const struct option *alias)
 {
-    for (size_t i = 0; i < t->n; i++)
+    for (size_t i = 0; i < t->n; i++) {
         if (t->rows[i].offset == alias->offset && t->rows[i].type == alias->type &&
             !(t->rows[i].flags & OPT_ALIAS))
             return &t->rows[i];
+    }
     return alias;
 }
 
@@ -144,14 +146,15 @@ static void read_list(const struct option_reader *r, const struct option *o,
     option_clear(o, r->base);
     if (node->kind == YAML_TEXT && option_list_add(o, r->base, str_of(node->text)))
         return;
-    for (const struct yaml_node *n = node->first; n; n = n->next)
-        if (n->kind != YAML_TEXT)
+    for (const struct yaml_node *n = node->first; n; n = n->next) {
+        if (n->kind != YAML_TEXT) {
             option_report(r, false, n, path, "holds %s, but each entry must be a text",
                           yaml_kind_name(n->kind));
-        else if (!option_list_add(o, r->base, str_of(n->text))) {
+        } else if (!option_list_add(o, r->base, str_of(n->text))) {
             option_report(r, false, n, path, "holds too many entries");
             return;
         }
+    }
 }
 
 static void read_pairs(const struct option_reader *r, const struct option *o,
@@ -166,10 +169,10 @@ static void read_pairs(const struct option_reader *r, const struct option *o,
     for (const struct yaml_node *n = node->first; n; n = n->next) {
         char name[MAX_NAME];
         (void)snprintf(name, sizeof name, "%s.%s", path, n->key);
-        if (n->kind != YAML_TEXT)
+        if (n->kind != YAML_TEXT) {
             option_report(r, r->lenient, n, name, "is %s, but must be a text%s",
                           yaml_kind_name(n->kind), r->lenient ? "; ignored" : "");
-        else if (!option_pairs_add(o, r->base, n->key, n->text)) {
+        } else if (!option_pairs_add(o, r->base, n->key, n->text)) {
             option_report(r, false, n, path, "holds too many entries");
             return;
         }
@@ -199,11 +202,12 @@ static void read_row(const struct option_reader *r, const struct option *o,
         read_list(r, o, node, o->name);
     else if (o->type == OPT_PAIRS)
         read_pairs(r, o, node, o->name);
-    else if (node->kind != YAML_TEXT)
+    else if (node->kind != YAML_TEXT) {
         option_report(r, false, node, o->name, "is %s, but must be a single value",
                       yaml_kind_name(node->kind));
-    else if (!option_set(o, r->base, node->text, &e))
+    } else if (!option_set(o, r->base, node->text, &e)) {
         report_value(r, node, o->name, (o->flags & OPT_SECRET) ? NULL : node->shown, &e);
+    }
 }
 
 /* Reports a key that no row knows, with the key of the same group (which ends with '.', or is
@@ -228,11 +232,12 @@ static void unknown_key(const struct option_reader *r, const struct yaml_node *n
     }
     const char *meant = option_suggest(str_of(node->key), names, n);
     (void)snprintf(path, sizeof path, "%s%s", group, node->key);
-    if (meant)
+    if (meant) {
         option_report(r, r->lenient, node, path, "is not a known key%s; did you mean '%s'?",
                       ignored[r->lenient], meant);
-    else
+    } else {
         option_report(r, r->lenient, node, path, "is not a known key%s", ignored[r->lenient]);
+    }
 }
 
 static void read_group(const struct option_reader *r, const struct yaml_node *root,
@@ -349,11 +354,12 @@ static void unknown_flag(const struct option_reader *r, struct str name, const c
         if (is_flag(&r->table->rows[i]))
             names[n++] = r->table->rows[i].name;
     const char *meant = option_suggest(name, names, n);
-    if (meant)
+    if (meant) {
         option_report(&here, false, NULL, NULL, "is not a known option; did you mean '--%s'?",
                       meant);
-    else
+    } else {
         option_report(&here, false, NULL, NULL, "is not a known option; see --help");
+    }
 }
 
 /* Reads the flag at *at and moves it past its value. lists: rows whose list was begun by an earlier

@@ -35,7 +35,7 @@ enum option_flags {
     OPT_ALIAS = 8,  /* another spelling of the row with the same field: file only, not documented */
 };
 
-/* A word and what it stores. In a list, those after an empty word are understood but not offered. */
+/* A word and what it stores. Those after an empty word are understood but not offered. */
 struct option_choice {
     const char *name;
     int value;
@@ -43,19 +43,19 @@ struct option_choice {
 
 enum { OPTION_MAX_ENVS = 3 };
 
+/* Where the name is NULL, only the environment sets the field. In choices the first word of a value
+ * is the one shown. */
 struct option {
-    const char
-        *name; /* "timeouts.header": the path in the file, the flag. NULL: environment only */
+    const char *name; /* "timeouts.header": the path in the file, the flag */
     enum option_type type;
+    unsigned flags; /* enum option_flags */
     size_t offset, size, count_offset;
-    const char *def;      /* as text; NULL: the field keeps what it held */
-    const char *def_text; /* for people, when def is NULL */
-    int64_t min, max;     /* both 0: any that fits */
-    const struct option_choice
-        *choices; /* ends with a NULL name; the first word of a value is the one shown */
-    const char *env[OPTION_MAX_ENVS]; /* the first that is set and not empty counts */
-    unsigned flags;
-    const char *help; /* one sentence */
+    const char *def;                     /* as text; NULL: the field keeps what it held */
+    const char *def_text;                /* for people, when def is NULL */
+    int64_t min, max;                    /* both 0: any that fits */
+    const struct option_choice *choices; /* ends with a NULL name */
+    const char *env[OPTION_MAX_ENVS];    /* the first that is set and not empty counts */
+    const char *help;                    /* one sentence */
 };
 
 /* For a row: where the field is. */

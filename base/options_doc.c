@@ -91,10 +91,11 @@ static void help_row(const struct option *o, struct buf *out)
 
 void options_help(const struct option_table *t, struct buf *out)
 {
-    for (size_t i = 0; i < t->n; i++)
+    for (size_t i = 0; i < t->n; i++) {
         if (is_documented(&t->rows[i]) && t->rows[i].type != OPT_SUBTREE &&
             t->rows[i].type != OPT_PAIRS)
             help_row(&t->rows[i], out);
+    }
 }
 
 static void add_cell(const char *text, struct buf *out)

@@ -116,11 +116,12 @@ static void format_number(const struct option *o, int64_t v, struct buf *out)
 
 static void format_choice(const struct option *o, int value, struct buf *out)
 {
-    for (const struct option_choice *c = o->choices; c->name; c++)
+    for (const struct option_choice *c = o->choices; c->name; c++) {
         if (c->value == value && *c->name) {
             buf_adds(out, c->name);
             return;
         }
+    }
 }
 
 /* Fields of int, enum and bool size, by their bytes: what an enum's type is, the compiler chooses.
@@ -332,11 +333,12 @@ static void add_choices(const struct option *o, struct buf *out)
 
 static bool set_choice(const struct option *o, void *field, struct str s, struct err *e)
 {
-    for (const struct option_choice *c = o->choices; c->name; c++)
+    for (const struct option_choice *c = o->choices; c->name; c++) {
         if (s.n && str_ieq(s, str_of(c->name))) {
             store_small(field, o->size, c->value);
             return true;
         }
+    }
     struct buf b = {0};
     add_choices(o, &b);
     err_fill(e, ERR_CONFIG, "is not one of: %.*s", STR_FMT(buf_str(&b)));

@@ -135,12 +135,17 @@ void buf_addc(struct buf *b, char c)
 
 void buf_addf(struct buf *b, const char *fmt, ...)
 {
+    char stack[256];
     va_list ap;
     va_start(ap, fmt);
-    int n = vsnprintf(NULL, 0, fmt, ap);
+    int n = vsnprintf(stack, sizeof stack, fmt, ap);
     va_end(ap);
     if (n <= 0)
         return;
+    if ((size_t)n < sizeof stack) {
+        buf_add(b, stack, (size_t)n);
+        return;
+    }
     va_start(ap, fmt);
     (void)vsnprintf(buf_reserve(b, (size_t)n + 1), (size_t)n + 1, fmt, ap);
     va_end(ap);

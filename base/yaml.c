@@ -154,16 +154,17 @@ static struct yaml_node *read_node(struct reader *r, yaml_event_t *ev, int depth
     struct yaml_node *n = NULL;
     if (depth > YAML_MAX_DEPTH)
         (void)fail(r, &ev->start_mark, ERR_TOO_LARGE, "nested too deeply");
-    else if (ev->type == YAML_ALIAS_EVENT || is_decorated(ev))
+    else if (ev->type == YAML_ALIAS_EVENT || is_decorated(ev)) {
         (void)fail(r, &ev->start_mark, ERR_CONFIG,
                    "anchors, aliases and tags (&, *, !) are not accepted: write the value out, in "
                    "quotes if it starts with one of these");
-    else if (ev->type == YAML_SCALAR_EVENT)
+    } else if (ev->type == YAML_SCALAR_EVENT) {
         n = read_scalar(r, ev);
-    else if (ev->type == YAML_SEQUENCE_START_EVENT)
+    } else if (ev->type == YAML_SEQUENCE_START_EVENT) {
         n = read_list(r, ev, depth);
-    else
+    } else {
         n = read_map(r, ev, depth);
+    }
     yaml_event_delete(ev);
     return n;
 }

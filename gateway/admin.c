@@ -1,4 +1,5 @@
-/* See admin.h. The documents of the control plane and their routes; nothing here knows HTTP's bytes. */
+/* See admin.h. The documents of the control plane and their routes; nothing here knows HTTP's
+ * bytes. */
 #include "gateway/admin.h"
 
 #include "base/clock.h"
@@ -231,13 +232,13 @@ void admin_upstreams(struct gateway *gw, struct buf *out)
 
 /* ---- /api/tools, /api/prompts, /api/resources ---- */
 
-static const char *const tool_fields[] = {"title", "description", "inputSchema", "outputSchema",
-                                          "annotations", NULL};
+static const char *const tool_fields[] = {"title",        "description", "inputSchema",
+                                          "outputSchema", "annotations", NULL};
 static const char *const prompt_fields[] = {"title", "description", "arguments", NULL};
 static const char *const resource_fields[] = {"name",     "title", "description", "uri",
                                               "mimeType", "size",  "annotations", NULL};
-static const char *const template_fields[] = {"name",     "title",       "description", "uriTemplate",
-                                              "mimeType", "annotations", NULL};
+static const char *const template_fields[] = {
+    "name", "title", "description", "uriTemplate", "mimeType", "annotations", NULL};
 static const char *const *const fields_of[KINDS] = {
     [KIND_TOOLS] = tool_fields,
     [KIND_PROMPTS] = prompt_fields,
@@ -301,8 +302,9 @@ static int64_t resident_bytes(void)
     return (int64_t)pages * sysconf(_SC_PAGESIZE);
 }
 
-/* What the allocator has given out: in its arenas and as mappings of their own. The shards' charged buffers lie in it, so that
- * they are not added again. What is missing to the resident size is code, stacks and free but unreturned memory. */
+/* What the allocator has given out: in its arenas and as mappings of their own. The shards' charged
+ * buffers lie in it, so that they are not added again. What is missing to the resident size is
+ * code, stacks and free but unreturned memory. */
 static int64_t heap_bytes(void)
 {
     struct mallinfo2 m = mallinfo2();
@@ -377,7 +379,7 @@ static void do_resources(struct gateway *gw, struct admin_answer *out)
 static void do_metrics(struct gateway *gw, struct admin_answer *out)
 {
     if (!gw->control.config->metrics_enabled) {
-        answer_error(out, 404, "metrics are turned off");
+        answer_error(out, 404, "metrics are off; set metrics: true");
         return;
     }
     out->type = "text/plain; version=0.0.4";

@@ -1,4 +1,5 @@
-/* See admin.h. The data plane's side of the control plane: one request over the private socket, written anew, and its answer. */
+/* See admin.h. The data plane's side of the control plane: one request over the private socket,
+ * written anew, and its answer. */
 #include "gateway/admin.h"
 
 #include <errno.h>
@@ -154,7 +155,8 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
         event_del(&f->wr);
 }
 
-/* Method, path and body; no field of the client's, so no credential either. A HEAD is a GET whose body the codec drops. */
+/* Method, path and body; no field of the client's, so no credential either. A HEAD is a GET whose
+ * body the codec drops. */
 static void write_request(const struct exchange *x, struct buf *out)
 {
     struct str method = str_eq(x->head->method, STR("HEAD")) ? STR("GET") : x->head->method;

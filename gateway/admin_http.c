@@ -1,4 +1,5 @@
-/* See admin.h. The control plane's HTTP server: evhtp, which sees only requests that our own codec has read and written anew. */
+/* See admin.h. The control plane's HTTP server: evhtp, which sees only requests that our own codec
+ * has read and written anew. */
 #include "gateway/admin.h"
 
 #include "base/log.h"

@@ -170,10 +170,11 @@ static void check_auth(const struct option_reader *r, const struct yaml_node *au
 {
     const struct yaml_node *type = auth && auth->kind == YAML_MAP ? yaml_get(auth, "type") : auth;
     bool none = type && type->kind == YAML_TEXT && str_ieq(str_of(type->text), STR("none"));
-    if (auth && auth->kind != YAML_NULL && !none)
+    if (auth && auth->kind != YAML_NULL && !none) {
         option_report(r, false, auth, "auth",
                       "authentication of clients is not available in this version; remove it only "
                       "if another layer keeps strangers out");
+    }
 }
 
 static void check_later_keys(const struct option_reader *r, const struct yaml_node *root)

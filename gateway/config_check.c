@@ -106,8 +106,8 @@ static void check_listen(struct config_draft *d)
         if (!check_address(d, "listen", z, &loopback))
             continue;
         all_loopback = all_loopback && loopback;
-        for (size_t i = 0; i < n; i++)
-            if (strcmp(d->c.listen[i], *z) == 0)
+        for (char **y = d->c.listen; y < z; y++)
+            if (str_eq(str_of(*y), str_of(*z)))
                 report_text(d, "listen", *z, "is given twice");
     }
     if (n == 0)
@@ -240,14 +240,15 @@ static void check_auth(struct config_draft *d)
 {
     static const char *const production[] = {"prod", "production", "staging", NULL};
     d->c.production = d->environment && is_one_of(d->environment, production);
-    if (d->auth_type && strcasecmp(d->auth_type, "none") != 0)
+    if (d->auth_type && strcasecmp(d->auth_type, "none") != 0) {
         report(d, "MCP_AUTH_TYPE",
                "authentication of clients is not available in this version; write 'none' only if "
                "another layer keeps strangers out");
-    else if (d->c.production && !d->allow_no_auth)
+    } else if (d->c.production && !d->allow_no_auth) {
         report(d, "environment",
                "is a production one, and clients are not authenticated; set MCP_ALLOW_NO_AUTH=true "
                "(allowNoAuth: true) if another layer keeps strangers out");
+    }
 }
 
 void config_check(struct config_draft *d)
@@ -289,10 +290,11 @@ static const char *const later_variables[] = {
 
 static bool is_known_variable(struct str name)
 {
-    for (size_t i = 0; i < config_table.n; i++)
+    for (size_t i = 0; i < config_table.n; i++) {
         for (size_t k = 0; k < OPTION_MAX_ENVS && config_table.rows[i].env[k]; k++)
             if (str_eq(name, str_of(config_table.rows[i].env[k])))
                 return true;
+    }
     return false;
 }
 

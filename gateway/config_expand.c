@@ -34,11 +34,12 @@ const char *config_shown_variable(const char *name)
 static bool expand_one(const struct expander *x, struct str inside, struct buf *out, struct err *e)
 {
     struct str name = inside, fallback = {0};
-    if (str_starts(inside, STR("input:")))
+    if (str_starts(inside, STR("input:"))) {
         return err_set(e, ERR_CONFIG,
                        "${%.*s} asks a person, and nobody is there to answer: set an environment "
                        "variable and write ${env:NAME}",
                        (int)(inside.n > 64 ? 64 : inside.n), inside.p);
+    }
     if (str_starts(name, STR("env:")))
         name = (struct str){name.p + 4, name.n - 4};
     ptrdiff_t at = str_find(name, STR(":-"));
@@ -46,11 +47,12 @@ static bool expand_one(const struct expander *x, struct str inside, struct buf *
         fallback = (struct str){name.p + at + 2, name.n - (size_t)at - 2};
         name.n = (size_t)at;
     }
-    if (!is_variable(name))
+    if (!is_variable(name)) {
         return err_set(e, ERR_CONFIG,
                        "${%.*s} is not understood: write ${NAME}, ${NAME:-default} or ${env:NAME}, "
                        "and $${ for a plain ${",
                        (int)(name.n > 64 ? 64 : name.n), name.p);
+    }
     char variable[128];
     (void)snprintf(variable, sizeof variable, "%.*s", STR_FMT(name));
     const char *value = option_getenv(x->environ, variable);

@@ -134,13 +134,14 @@ static void keys_from_env(struct config_draft *d)
 
 void config_read_keys(struct config_draft *d)
 {
-    if (!!d->seal_keys + !!d->seal_keys_file + !!d->seal_keys_env > 1)
+    if (!!d->seal_keys + !!d->seal_keys_file + !!d->seal_keys_env > 1) {
         config_report(d, false, "sealKeys",
                       "write only one of sealKeys, sealKeysFile and sealKeysEnv");
-    else if (d->seal_keys_file)
+    } else if (d->seal_keys_file) {
         keys_from_file(d);
-    else if (d->seal_keys_env)
+    } else if (d->seal_keys_env) {
         keys_from_env(d);
+    }
     for (size_t i = 0; d->seal_keys && d->seal_keys[i]; i++)
         add_key(d, "sealKeys", i + 1, str_trim(str_of(d->seal_keys[i])));
     if (d->seal_keys || d->seal_keys_file || d->seal_keys_env)

@@ -68,12 +68,13 @@ static void check_headers(const struct option_reader *r, const struct yaml_node 
         const struct yaml_node *at = yaml_get(map, name);
         char path[96];
         (void)snprintf(path, sizeof path, "headers.%s", name);
-        if (!is_field(name, m->headers[i].value))
+        if (!is_field(name, m->headers[i].value)) {
             option_report(
                 r, false, at, path,
                 "is not a header: a name is letters, digits and '-', a value is one line");
-        else if (has_header(m, i, name))
+        } else if (has_header(m, i, name)) {
             option_report(r, false, at, path, "is given twice");
+        }
         if (is_own_header(name)) {
             option_report(r, true, at, path, "is written by the gateway itself; ignored");
             drop_header(m, i);
@@ -119,11 +120,12 @@ static char *inline_token(const struct option_reader *r, const struct config_dra
     const char *fault = token_fault(token, (enum mount_auth)m->auth);
     if (!fault)
         return token;
-    if (m->token_env)
+    if (m->token_env) {
         option_report(r, false, auth, key, "the variable %s %s",
                       config_shown_variable(m->token_env), fault);
-    else
+    } else {
         option_report(r, false, auth, key, "%s", fault);
+    }
     crypto_wipe(token, s.n);
     free(token);
     return NULL;
@@ -169,11 +171,12 @@ static void header(const struct option_reader *r, const struct config_draft *d,
         option_report(r, false, auth, "auth.header", "is missing: write header: X-API-Key");
         return;
     }
-    if (!is_field(m->auth_header, "x") || is_own_header(m->auth_header))
+    if (!is_field(m->auth_header, "x") || is_own_header(m->auth_header)) {
         option_report(r, false, auth, "auth.header", "'%.64s' is not a header for credentials",
                       m->auth_header);
-    else if (has_header(c, c->header_count, m->auth_header))
+    } else if (has_header(c, c->header_count, m->auth_header)) {
         option_report(r, false, auth, "auth.header", "is in headers too: write only one of them");
+    }
     if (m->token_file) {
         option_report(r, false, auth, "auth.tokenFile",
                       "is only for type: bearer: write valueEnv: NAME");
@@ -200,10 +203,11 @@ void config_check_mount_auth(const struct option_reader *r, const struct config_
     const struct yaml_node *auth = yaml_get(node, "auth");
     int sources = !!m->token + !!m->token_env + !!m->token_file;
     check_headers(r, node);
-    if (m->auth == MOUNT_AUTH_UNSET)
+    if (m->auth == MOUNT_AUTH_UNSET) {
         m->auth = m->auth_header ? MOUNT_AUTH_HEADER
                   : sources      ? MOUNT_AUTH_BEARER
                                  : MOUNT_AUTH_NONE;
+    }
     bool needs_source = m->auth == MOUNT_AUTH_BEARER || m->auth == MOUNT_AUTH_HEADER;
     if (needs_source && sources != 1) {
         option_report(r, false, auth, "auth",

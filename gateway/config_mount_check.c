@@ -41,12 +41,13 @@ static void check_name(const struct option_reader *r, const struct yaml_node *no
     d->m.name = legal_name(label);
     if (!d->label)
         option_report(r, false, node, NULL, "needs a name: write name: files");
-    else if (!*d->m.name)
+    else if (!*d->m.name) {
         option_report(r, false, node, NULL,
                       "needs a name with at least one letter or digit a-z, 0-9");
-    else if (strcmp(d->m.name, label) != 0)
+    } else if (strcmp(d->m.name, label) != 0) {
         option_report(r, true, node, NULL, "is called '%s': names are a-z, 0-9 and '-', at most %d",
                       d->m.name, (int)MAX_NAME);
+    }
 }
 
 static bool is_prefix(const char *z)
@@ -65,13 +66,14 @@ static void check_prefix(const struct option_reader *r, const struct config_draf
     const struct yaml_node *at = yaml_get(node, "namespace");
     if (!m->prefix)
         m->prefix = xstrdup(m->name);
-    if (!is_prefix(m->prefix))
+    if (!is_prefix(m->prefix)) {
         option_report(r, false, at, "namespace",
                       "may hold only letters, digits, '-' and '_', the last two not at the ends");
-    else if (strlen(m->prefix) + strlen(d->c.separator) + HASH_ROOM > (size_t)d->c.max_name)
+    } else if (strlen(m->prefix) + strlen(d->c.separator) + HASH_ROOM > (size_t)d->c.max_name) {
         option_report(r, false, at ? at : node, "namespace",
                       "'%s' is too long for maxNameLength %d: write a shorter one", m->prefix,
                       d->c.max_name);
+    }
 }
 
 static bool is_given(const struct yaml_node *map, const char *key)
@@ -93,17 +95,18 @@ static bool check_transport(const struct option_reader *r, const struct yaml_nod
     d->m.transport = d->transport < 0 ? MOUNT_HTTP : (enum mount_transport)d->transport;
     if (url && command)
         option_report(r, false, node, NULL, "has both url and command: write only one of them");
-    else if (d->transport == MOUNT_SSE)
+    else if (d->transport == MOUNT_SSE) {
         option_report(r, false, at, "transport",
                       "the HTTP+SSE transport of 2024-11-05 is not supported yet: use the server's "
                       "streamable HTTP address with transport: http");
-    else if (!url && !command)
+    } else if (!url && !command) {
         option_report(r, false, node, NULL, "needs url: https://… or command: …");
-    else if ((d->transport == MOUNT_STDIO) != command)
+    } else if ((d->transport == MOUNT_STDIO) != command) {
         option_report(r, false, at, "transport", "is %s, but there is no %s",
                       command ? "http" : "stdio", command ? "url" : "command");
-    else
+    } else {
         return true;
+    }
     return false;
 }
 
@@ -112,10 +115,11 @@ static bool check_transport(const struct option_reader *r, const struct yaml_nod
 static void refuse_keys(const struct option_reader *r, const struct yaml_node *node,
                         const char *const *keys, const char *with)
 {
-    for (; *keys; keys++)
+    for (; *keys; keys++) {
         if (is_given(node, *keys))
             option_report(r, r->lenient, yaml_get(node, *keys), *keys,
                           "is only for upstreams with %s%s", with, r->lenient ? "; ignored" : "");
+    }
 }
 
 static void check_path(const struct option_reader *r, const struct yaml_node *node, const char *key,
@@ -141,10 +145,11 @@ static void check_http(const struct option_reader *r, const struct yaml_node *no
     refuse_keys(r, node, foreign, "command");
     if (!m->url)
         return;
-    if (!http1_parse_url(str_of(m->url), &url, &e))
+    if (!http1_parse_url(str_of(m->url), &url, &e)) {
         option_report(r, false, at, "url", "%s%s", e.msg,
                       strchr(m->url, '@') ? ": write them as auth: {type: bearer, tokenEnv: NAME}"
                                           : "");
+    }
     m->url_shown = xmemdup0(at->shown, strcspn(at->shown, "?"));
     if (m->ca_file)
         check_path(r, node, yaml_get(node, "caFile") ? "caFile" : "ca", m->ca_file, false);
@@ -185,10 +190,11 @@ static void check_command(const struct option_reader *r, const struct config_dra
     bool relative = strchr(m->command, '/') && m->command[0] != '/';
     bool found =
         strchr(m->command, '/') ? access(m->command, X_OK) == 0 : in_path(path, m->command);
-    if (!found && !(relative && m->cwd))
+    if (!found && !(relative && m->cwd)) {
         option_report(r, true, at, "command", "'%.128s' is not found%s%s", at->shown,
                       strchr(m->command, '/') ? "" : " in PATH",
                       strchr(m->command, ' ') ? "; arguments belong in args: [a, b]" : "");
+    }
 }
 
 static void check_stdio(const struct option_reader *r, const struct config_draft *d,
@@ -202,15 +208,17 @@ static void check_stdio(const struct option_reader *r, const struct config_draft
         check_command(r, d, node);
     if (m->cwd)
         check_path(r, node, "cwd", m->cwd, true);
-    if (draft->env_file)
+    if (draft->env_file) {
         option_report(
             r, false, yaml_get(node, "envFile"), "envFile",
             "is not read: write its variables as env: {NAME: value}, or ${NAME} for those "
             "of the gateway");
-    for (size_t i = 0; i < m->envs; i++)
+    }
+    for (size_t i = 0; i < m->envs; i++) {
         if (!*m->env[i].name || strchr(m->env[i].name, '='))
             option_report(r, false, yaml_get(node, "env"), "env",
                           "'%.64s' is not a name of a variable", m->env[i].name);
+    }
 }
 
 static bool is_visible(const char *z, size_t max)
@@ -225,12 +233,14 @@ static bool is_visible(const char *z, size_t max)
 static void check_globs(const struct option_reader *r, const struct yaml_node *node,
                         const char *path, char **globs)
 {
-    for (; globs && *globs; globs++)
-        if (!is_visible(*globs, 128) || strpbrk(*globs, "[]{}\\"))
+    for (; globs && *globs; globs++) {
+        if (!is_visible(*globs, 128) || strpbrk(*globs, "[]{}\\")) {
             option_report(
                 r, false, node, path,
                 "'%.64s' is not a pattern: only '*' (any run) and '?' (any one) are special",
                 *globs);
+        }
+    }
 }
 
 static bool is_tool_name(const char *z, int max)
@@ -249,16 +259,19 @@ static void check_tools(const struct option_reader *r, const struct config_draft
     const struct yaml_node *tools = yaml_get(node, "tools");
     check_globs(r, tools, "tools.allow", m->tools_allow);
     check_globs(r, tools, "tools.deny", m->tools_deny);
-    for (size_t i = 0; i < m->renames; i++)
-        if (!*m->rename[i].name || !is_tool_name(m->rename[i].value, d->c.max_name))
+    for (size_t i = 0; i < m->renames; i++) {
+        if (!*m->rename[i].name || !is_tool_name(m->rename[i].value, d->c.max_name)) {
             option_report(
                 r, false, tools, "tools.rename",
                 "'%.64s' is not a public name: letters, digits, '_', '-' and '.', at most %d",
                 m->rename[i].value, d->c.max_name);
-    for (char **tag = m->tags; tag && *tag; tag++)
+        }
+    }
+    for (char **tag = m->tags; tag && *tag; tag++) {
         if (!is_visible(*tag, MAX_TAG))
             option_report(r, false, yaml_get(node, "tags"), "tags",
                           "each tag must be a word without blanks, at most %d long", (int)MAX_TAG);
+    }
 }
 
 void config_check_mount(const struct option_reader *r, const struct config_draft *d,

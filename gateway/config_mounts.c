@@ -45,7 +45,6 @@ static void append(struct mounts *ms, struct mount_draft *m, const struct yaml_n
 {
     struct config *c = &ms->d->c;
     c->mounts = xrealloc(c->mounts, (c->mount_count + 1) * sizeof *c->mounts);
-    ms->origins = xrealloc(ms->origins, (c->mount_count + 1) * sizeof *ms->origins);
     ms->origins[c->mount_count] =
         (struct origin){xstrdup(path), ms->reader.file, ms->reader.lines ? node->line : 0};
     c->mounts[c->mount_count++] = m->m;
@@ -168,18 +167,19 @@ static void report_clash(struct mounts *ms, size_t later, size_t first, const ch
     struct yaml_node at = {.line = b->line};
     r.file = b->file;
     r.lines = b->line > 0;
-    if (a->line)
+    if (a->line) {
         option_report(&r, false, &at, b->path, "has the %s '%.64s', as %.128s (line %d) has", what,
                       value, a->path, a->line);
-    else
+    } else {
         option_report(&r, false, &at, b->path, "has the %s '%.64s', as %.128s has", what, value,
                       a->path);
+    }
 }
 
 static void check_pairwise(struct mounts *ms)
 {
     const struct config *c = &ms->d->c;
-    for (size_t i = 0; i < c->mount_count; i++)
+    for (size_t i = 0; i < c->mount_count; i++) {
         for (size_t k = 0; k < i; k++) {
             const struct mount_config *a = &c->mounts[k], *b = &c->mounts[i];
             if (strcmp(a->name, b->name) == 0)
@@ -187,6 +187,7 @@ static void check_pairwise(struct mounts *ms)
             else if (*b->prefix && strcmp(a->prefix, b->prefix) == 0)
                 report_clash(ms, i, k, "namespace", b->prefix);
         }
+    }
 }
 
 /* Public names that renamings ask for are used as they are, so no two may be the same. */
@@ -194,13 +195,14 @@ static void check_renames(struct mounts *ms)
 {
     struct map seen = {0};
     const struct config *c = &ms->d->c;
-    for (size_t i = 0; i < c->mount_count; i++)
+    for (size_t i = 0; i < c->mount_count; i++) {
         for (size_t k = 0; k < c->mounts[i].renames; k++) {
             const char *to = c->mounts[i].rename[k].value;
             struct origin *first = map_set(&seen, str_of(to), &ms->origins[i]);
             if (first)
                 report_clash(ms, i, (size_t)(first - ms->origins), "renamed tool", to);
         }
+    }
     map_fini(&seen);
 }
 
@@ -218,10 +220,11 @@ static bool has_mounts(const struct yaml_node *root)
 static bool check_mode(struct config_draft *d, bool in_file)
 {
     d->c.gateway_mode = d->mode == CONFIG_MODE_GATEWAY || (d->mode == CONFIG_MODE_UNSET && in_file);
-    if (d->mode == CONFIG_MODE_SERVER && in_file)
+    if (d->mode == CONFIG_MODE_SERVER && in_file) {
         config_report(d, true, "mode",
                       "is server, so the upstreams of the file are not used; write gateway, or "
                       "leave MCP_MODE out");
+    }
     if (d->mode != CONFIG_MODE_GATEWAY && d->mount_servers)
         config_report(d, true, "MCP_MOUNT_SERVERS",
                       "is not used without MCP_MODE=gateway, ignored");
@@ -237,6 +240,7 @@ void config_read_mounts(struct config_draft *d, struct yaml_doc *doc)
     ms.reader.origins = NULL;
     if (!check_mode(d, has_mounts(doc->root)))
         return;
+    ms.origins = xcalloc(MAX_MOUNTS, sizeof *ms.origins);
     read_file_sections(&ms, doc->root);
     if (d->mount_servers && d->mode == CONFIG_MODE_GATEWAY)
         read_variable(&ms);

@@ -145,7 +145,7 @@ static void take_config(struct shard *s, void *arg)
     for (size_t i = 0; i < old_count; i++) {
         if (!old[i])
             continue;
-        upstream_close(old[i]);
+        upstream_close(old[i], fresh->drain_ms);
         upstream_unref(&old[i]);
     }
     free(old);
@@ -274,7 +274,7 @@ static void shard_fini(struct shard *s)
     if (s->http)
         http_server_cut(s->http);
     for (size_t i = 0; i < s->upstream_count; i++) {
-        upstream_close(s->upstreams[i]);
+        upstream_close(s->upstreams[i], 0);
         upstream_unref(&s->upstreams[i]);
     }
     free(s->upstreams);

@@ -47,6 +47,13 @@ struct urequest *urequest_new(struct upstream *u, struct usession *us)
     return r;
 }
 
+void urequest_unlink(struct urequest *r)
+{
+    if (r->us)
+        TAILQ_REMOVE(r->waiting ? &r->us->waiting : &r->us->reqs, r, link);
+    r->waiting = false;
+}
+
 static void urequest_destroy(void *arg)
 {
     struct urequest *r = arg;
@@ -60,8 +67,7 @@ static void urequest_drop(struct urequest *r)
     r->ended = true;
     timer_clear(&r->timer);
     hreq_cancel(&r->http);
-    if (r->us)
-        TAILQ_REMOVE(&r->us->reqs, r, link);
+    urequest_unlink(r);
     if (r->call)
         r->call->ureq = NULL;
     loop_defer(r->up->shard->loop, urequest_destroy, r);
@@ -115,7 +121,7 @@ static void on_timeout(void *arg)
     urequest_fail(r, &e);
 }
 
-enum { ASK_MS = 600 * 1000, LEFTOVER_MS = 5000, PROBE_MS = 10000 };
+enum { ASK_MS = 600 * 1000, LEFTOVER_MS = 5000, PROBE_MS = 10000, CLOSE_POLL_MS = 100 };
 
 /* Sets the next deadline: ms from now, but never past the hard maximum; a question to a person takes its time. */
 static void arm(struct urequest *r, int64_t ms)
@@ -156,8 +162,7 @@ static void finish(struct urequest *r, const struct rpc_msg *m)
     else
         timer_clear(&r->timer);
     r->ended = true;
-    if (r->us)
-        TAILQ_REMOVE(&r->us->reqs, r, link);
+    urequest_unlink(r);
     if (!r->http)
         loop_defer(r->up->shard->loop, urequest_destroy, r);
     if (c)
@@ -608,18 +613,27 @@ void upstream_unref(struct upstream **up)
     free(u);
 }
 
+/* Calls under way on the shared conversation end first, within the drain time. */
 static void on_close_shared(void *arg)
 {
     struct upstream *u = arg;
-    if (u->shared)
-        usession_close(&u->shared);
+    bool busy = u->shared && !TAILQ_EMPTY(&u->shared->reqs) && clock_ms() < u->close_at_ms;
+    if (busy) {
+        timer_set(&u->closing, u->shard->loop, CLOSE_POLL_MS, on_close_shared, u);
+        return;
+    }
+    timer_clear(&u->closing);
+    usession_close(&u->shared);
     upstream_unref(&u);
 }
 
-void upstream_close(struct upstream *u)
+void upstream_close(struct upstream *u, int64_t within_ms)
 {
+    bool begun = u->closed;
     u->closed = true;
-    on_close_shared(upstream_ref(u));
+    u->close_at_ms = clock_ms() + within_ms;
+    if (!begun)
+        on_close_shared(upstream_ref(u));
 }
 
 void upstream_learn(struct upstream *u, enum up_era era)

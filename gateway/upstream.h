@@ -20,6 +20,8 @@ struct upstream {
     int index;
     int refs;
     bool closed;           /* its mount is gone or changed: no new calls */
+    struct timer closing;
+    int64_t close_at_ms;
     struct http_pool *pool; /* HTTP */
     struct usession *shared; /* legacy HTTP, or stdio on its home shard */
     struct shard *home;    /* stdio, shared: the shard that has the child */
@@ -46,8 +48,8 @@ struct upstream *upstream_new(struct shard *s, struct config *config, int index)
 struct upstream *upstream_ref(struct upstream *u);
 /* The last reference stops the shared session or child and frees. Nulls *u. */
 void upstream_unref(struct upstream **u);
-/* The mount is gone: existing calls go on, the shared session ends with the last of them. */
-void upstream_close(struct upstream *u);
+/* The mount is gone: the shared conversation ends with the last of its calls, at the latest within that time. */
+void upstream_close(struct upstream *u, int64_t within_ms);
 
 /* Begins (or begins again) the conversation that tells what the server is: probe or handshake, and for stdio the child itself.
  * Ends in session_up or session_down. Fine when one is under way or open. */

@@ -15,7 +15,6 @@
 enum { HANDSHAKE_MS = 30000, CHILD_PROBE_MS = 3000, STREAM_RETRY_MS = 1000, DELETE_MS = 2000 };
 
 static void open_stream(void *arg);
-static void initialize(struct usession *us);
 
 struct usession *usession_new(struct upstream *u, struct session *owner)
 {
@@ -118,14 +117,14 @@ static void fail_all(struct usession *us, const struct err *e)
             ask_refuse(a, STR("{}"));
     }
     /* A failing call may make its client send another: take the lists as they are now. */
-    struct urequest_list reqs;
-    TAILQ_INIT(&reqs);
-    TAILQ_CONCAT(&reqs, &us->waiting, link);
     struct urequest *r;
-    TAILQ_FOREACH (r, &reqs, link)
-        r->us = us;
-    TAILQ_CONCAT(&us->reqs, &reqs, link);
-    while ((r = TAILQ_FIRST(&us->reqs)))
+    TAILQ_FOREACH (r, &us->waiting, link)
+        r->waiting = false;
+    TAILQ_CONCAT(&us->reqs, &us->waiting, link);
+    size_t n = 0;
+    TAILQ_FOREACH (r, &us->reqs, link)
+        n++;
+    while (n-- > 0 && (r = TAILQ_FIRST(&us->reqs)))
         urequest_fail(r, e);
 }
 
@@ -181,7 +180,8 @@ void usession_close(struct usession **usp)
 
 void usession_wait(struct usession *us, struct urequest *r)
 {
-    TAILQ_REMOVE(&us->reqs, r, link);
+    urequest_unlink(r);
+    r->waiting = true;
     TAILQ_INSERT_TAIL(&us->waiting, r, link);
     usession_open(us);
 }
@@ -194,10 +194,18 @@ static void ready(struct usession *us)
         session_usession_ready(us->owner, us);
     if (us->info.era == UP_LEGACY && !us->pipe && (us->owner || us->up->shard->index < 0))
         open_stream(us);
+    if (us->pipe && us->info.era == UP_MODERN && !us->owner) {
+        struct urequest *listen = urequest_own(us->up, us, STR("subscriptions/listen"),
+                                  STR("{\"notifications\":{\"toolsListChanged\":true,\"promptsListChanged\":true,"
+                                      "\"resourcesListChanged\":true}}"),
+                                  HANDSHAKE_MS, NULL, NULL);
+        listen->forever = true;
+        timer_clear(&listen->timer);
+    }
     if (!us->owner)
         upstream_session_up(us->up, &us->info);
     while ((r = TAILQ_FIRST(&us->waiting)) && us->state == US_READY) {
-        TAILQ_REMOVE(&us->waiting, r, link);
+        urequest_unlink(r);
         TAILQ_INSERT_TAIL(&us->reqs, r, link);
         urequest_call(us->up, us, r->call, r);
     }

@@ -26,18 +26,13 @@ struct urequest {
     int64_t max_at_ms;
     int64_t started_us;
     int asks; /* questions to the client that wait for an answer */
-    bool ended, retried;
+    bool ended, retried, waiting; /* waiting: in us->waiting, not in us->reqs */
     bool forever; /* a listen stream: no deadline */
     struct err fail;
     char session_id[256]; /* as received with the answer to initialize */
     TAILQ_ENTRY(urequest) link; /* in us->reqs, or nowhere */
 };
 TAILQ_HEAD(urequest_list, urequest);
-
-struct waiter {
-    struct call *call;
-    TAILQ_ENTRY(waiter) link;
-};
 
 /* A conversation. */
 struct usession {
@@ -48,15 +43,17 @@ struct usession {
     char sid[256]; /* Mcp-Session-Id, "" when the server gives none */
     struct urequest_list reqs;
     TAILQ_HEAD(, ask) asks;
-    TAILQ_HEAD(, urequest) waiting; /* calls until it is open */
+    struct urequest_list waiting; /* calls until it is open */
     struct hreq *stream; /* the GET stream */
     struct timer retry;
     bool no_stream;
     struct pipe *pipe;   /* stdio */
     bool legacy_only;    /* stdio: a probe failed before */
-    int refs;
+
 };
 
+/* Takes r out of its conversation's lists. */
+void urequest_unlink(struct urequest *r);
 /* upstream.c: a request of the gateway's own on us (or modern HTTP when us is NULL): method and raw params. */
 struct urequest *urequest_own(struct upstream *u, struct usession *us, struct str method, struct str params, int timeout_ms,
                               urequest_fn fn, void *arg);

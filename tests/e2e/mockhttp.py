@@ -196,6 +196,7 @@ class HttpMock:
     def __init__(self) -> None:
         self.requests: list[Request] = []
         self.violations: list[str] = []
+        self.lenient = False  # breaches do not fail the test
         self.script: Script | None = None
         self.connections: set[Connection] = set()
         self.accepted = 0

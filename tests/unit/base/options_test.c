@@ -24,8 +24,8 @@ struct thing {
     char *token;
 };
 
-static const struct option_choice colors[] = {
-    {"red", RED}, {"rouge", RED}, {"green", GREEN}, {"", 0}, {"blau", BLUE}, {NULL, 0}};
+static const struct option_choice colors[] = {{"red", RED}, {"rouge", RED}, {"green", GREEN},
+                                              {"", 0},      {"blau", BLUE}, {NULL, 0}};
 static const struct option_choice formats[] = {{"text", false}, {"json", true}, {NULL, 0}};
 
 static const struct option rows[] = {
@@ -519,6 +519,16 @@ static void test_suggestions(void **state)
     assert_null(option_suggest((struct str){huge, sizeof huge}, words, 4));
 }
 
+static void test_words_may_be_understood_but_not_offered(void **state)
+{
+    (void)state;
+    read_text("color: Blau\n");
+    assert_problems("");
+    assert_int_equal(thing.color, BLUE);
+    read_text("color: ''\n");
+    assert_problems("t.yaml:1 color: is not one of: red, green\n");
+}
+
 static void test_help_and_markdown_show_every_documented_row(void **state)
 {
     (void)state;
@@ -594,6 +604,7 @@ int main(void)
         T(test_sizes),
         T(test_a_duration_beyond_int_is_refused),
         T(test_suggestions),
+        T(test_words_may_be_understood_but_not_offered),
         T(test_help_and_markdown_show_every_documented_row),
         T(test_dump_is_json_without_secrets),
         T(test_fini_by_flags_leaves_the_others),
