@@ -129,9 +129,9 @@ void json_edit_remove(struct json_edits *es, const struct json_doc *d, uint32_t 
  * At most one insert an object; commas are right also when all other members are removed. */
 void json_edit_insert(struct json_edits *es, const struct json_doc *d, uint32_t obj,
                       struct str members);
-/* Appends the bytes of [off, off+len) of d's text to out with the edits that lie inside applied.
- * Sorts the list. The range is a token, or starts and ends between the members of an object from
- * its first one on. */
+/* Appends the bytes of [off, off+len) of d's text to out with the edits that lie inside applied; an
+ * insert lies where its object's brace does, a removal takes its comma along. The range is the
+ * whole text or a token. Sorts the list. */
 void json_edit_apply(struct json_edits *es, const struct json_doc *d, uint32_t off, uint32_t len,
                      struct buf *out);
 void json_edits_fini(struct json_edits *es);

@@ -75,15 +75,12 @@ static bool is_removal(const struct json_edit *ed)
     return ed->name != JSON_NONE;
 }
 
-/* By position; where one starts, an insert comes before all, and what only adds before what takes
- * away. */
+/* By position; at one place, what only adds comes before what takes away. */
 static int compare(const void *pa, const void *pb)
 {
     const struct json_edit *a = pa, *b = pb;
     if (a->off != b->off)
         return a->off < b->off ? -1 : 1;
-    if (is_insert(a) != is_insert(b))
-        return is_insert(a) ? -1 : 1;
     if ((a->len == 0) != (b->len == 0))
         return a->len == 0 ? -1 : 1;
     return (a->seq > b->seq) - (a->seq < b->seq);
@@ -170,8 +167,8 @@ void json_edit_apply(struct json_edits *es, const struct json_doc *d, uint32_t o
         struct span sp = {ed->off, (size_t)ed->off + ed->len, false};
         if (is_removal(ed))
             sp = removal_span(d, ed, at_front(d, ed, front));
-        if (sp.from < off || sp.to > end)
-            continue;
+        if (sp.from < off || sp.to > end || (is_insert(ed) && sp.from == off))
+            continue; /* an insert goes with its object's brace */
         if (sp.front)
             front = ed;
         if (sp.from > at)

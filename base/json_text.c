@@ -115,10 +115,11 @@ bool json_str_eq(const struct json_doc *d, uint32_t tok, struct str s)
 
 static bool few_have_duplicates(const struct str *names, uint32_t n)
 {
-    for (uint32_t i = 1; i < n; i++)
+    for (uint32_t i = 1; i < n; i++) {
         for (uint32_t k = 0; k < i; k++)
             if (str_eq(names[i], names[k]))
                 return true;
+    }
     return false;
 }
 

@@ -49,7 +49,9 @@ struct catalog {
     bool has[KINDS]; /* some mount declares the capability */
     bool subscribe, completions, logging;
     struct buf instructions; /* JSON string, or empty */
-    struct buf names_text;   /* storage of public names */
+    struct buf names_text;   /* storage of public names and names */
+    struct map hidden;       /* "<mount>/<name>" of tools whose definition is invalid: never tried */
+    int resources_mount;     /* the only mount that declares resources, or -1 */
 };
 
 /* A mount's definitions as its server sent them: n raw JSON entries a kind. Owned by the watch; borrowed for building. */
@@ -87,11 +89,16 @@ void catalog_public_uri(const struct mount_config *m, struct str uri, bool prefi
 bool catalog_split_uri(struct str uri, struct str *mount, struct buf *original);
 /* Does a URI match a template (RFC 6570 levels 1 to 3, matching only)? */
 bool catalog_template_match(struct str tmpl, struct str uri);
+/* Matches uri with template from and appends template to, its expressions filled with the same text. False, and nothing
+ * appended: no match, or the templates are not of one shape. */
+bool catalog_template_map(struct str from, struct str uri, struct str to, struct buf *out);
 /* Do the mount's allow and deny globs admit this tool? */
 bool catalog_tool_allowed(const struct mount_config *m, struct str name);
 
 /* catalog_params.c: reads x-mcp-header annotations of a tool (MCP 2026-07-28 basic/transports/streamable-http). False: one of
  * them is invalid (why says which). */
 bool catalog_read_params(const struct json_doc *d, uint32_t tool, struct catalog_entry *out, struct err *why);
+/* Frees what catalog_read_params made. */
+void catalog_params_fini(struct catalog_entry *e);
 
 #endif

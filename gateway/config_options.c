@@ -146,7 +146,7 @@ static const struct option config_rows[] = {
         .name = "metrics",
         .type = OPT_BOOL,
         OPT_AT(config_draft, c.metrics_enabled),
-        .def = "false",
+        .def = "true",
         .env = {"MCP_METRICS_ENABLED"},
         .help = "Serve Prometheus metrics at `/metrics`.",
     },

@@ -186,7 +186,7 @@ void routes_on_head(struct exchange *x)
     bool preflight = str_eq(x->head->method, STR("OPTIONS")) &&
                      http1_field(x->head, STR("Access-Control-Request-Method"));
     /* Probes come with the pod's address as Host and carry nothing worth protecting. */
-    if (!is_health(x->head->path) && !host_allowed(x)) {
+    if ((x->local_listener || !is_health(x->head->path)) && !host_allowed(x)) {
         refuse(x, 403, (struct str){0}, "this Host is not allowed; add it to allowedHosts");
         return;
     }

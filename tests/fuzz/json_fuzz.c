@@ -1,5 +1,5 @@
-/* Fuzzes the JSON scanner and its edits. The first byte of the input seeds where the text is cut and
- * what is edited; the rest is the text. Beyond not crashing:
+/* Fuzzes the JSON scanner and its edits. The first byte of the input seeds where the text is cut
+ * and what is edited; the rest is the text. Beyond not crashing:
  *   - fed in pieces a text gets the verdict, the message and the tokens that it gets whole;
  *   - every token lies in the text, in its parent, and is a text of its own of the same type;
  *   - edits leave the text valid, and do to it what they say. */

@@ -113,6 +113,11 @@ static void test_a_removal_given_twice_is_one(void **state)
         drop(0, names[i]);
         assert_becomes(left[i]);
     }
+    start("{\"a\":1,\"b\":2}");
+    drop(0, "a");
+    drop(0, "a");
+    json_edit_insert(&edits, &doc, 0, STR("\"x\":0"));
+    assert_becomes("{\"x\":0,\"b\":2}");
     start("{\"a\":1}");
     drop(0, "a");
     drop(0, "a");
@@ -139,8 +144,8 @@ static void check_combination(unsigned mask, bool insert, bool backwards, bool s
         sep = ",";
     }
     for (unsigned i = 0; i < 5; i++) {
-        n += (size_t)snprintf(text + n, sizeof text - n, spaces ? "%s \"m%u\" : [%u] " : "%s\"m%u\":[%u]",
-                              i ? "," : "", i, i);
+        n += (size_t)snprintf(text + n, sizeof text - n,
+                              spaces ? "%s \"m%u\" : [%u] " : "%s\"m%u\":[%u]", i ? "," : "", i, i);
         if (mask & 1U << i)
             continue;
         w += (size_t)snprintf(want + w, sizeof want - w, "%s\"m%u\":[%u]", sep, i, i);
@@ -290,6 +295,17 @@ static void test_a_range_sees_only_the_edits_inside_it(void **state)
                    "\"s__b\"}]},\"z\":0}");
 }
 
+static void test_an_insert_is_not_part_of_the_first_name_alone(void **state)
+{
+    (void)state;
+    start("{\"h\":{},\"k\":0}");
+    json_edit_insert(&edits, &doc, 0, STR("\"x\":1"));
+    json_edit_insert(&edits, &doc, at("h"), STR("\"y\":2"));
+    assert_range_becomes(1, 3, "\"h\"");
+    assert_range_becomes(5, 2, "{\"y\":2}");
+    assert_becomes("{\"x\":1,\"h\":{\"y\":2},\"k\":0}");
+}
+
 static void test_edits_may_be_added_after_one_was_applied(void **state)
 {
     (void)state;
@@ -348,6 +364,7 @@ int main(void)
         cmocka_unit_test(test_edits_inside_a_replaced_token_go_with_it),
         cmocka_unit_test(test_commas_and_braces_in_strings_are_not_seen),
         cmocka_unit_test(test_a_range_sees_only_the_edits_inside_it),
+        cmocka_unit_test(test_an_insert_is_not_part_of_the_first_name_alone),
         cmocka_unit_test(test_edits_may_be_added_after_one_was_applied),
         cmocka_unit_test(test_thousands_of_edits_in_reverse_are_sorted),
     };

@@ -1,5 +1,5 @@
-/* The scanner: which texts it takes, what tokens it makes of them, and that neither depends on where
- * the text was cut. */
+/* The scanner: which texts it takes, what tokens it makes of them, and that neither depends on
+ * where the text was cut. */
 #include "base/json.h"
 
 #include <math.h>
@@ -196,10 +196,10 @@ static void test_tokens_have_spans_counts_and_next(void **state)
 {
     (void)state;
     const struct json_tok want[] = {
-        {0, 43, 12, 3, JSON_OBJECT, 0},   {2, 3, 2, 0, JSON_STRING, 0},
-        {6, 17, 9, 4, JSON_ARRAY, 0},     {7, 1, 4, 0, JSON_NUMBER, 0},
-        {9, 2, 5, 0, JSON_OBJECT, 0},     {12, 2, 6, 0, JSON_ARRAY, 0},
-        {15, 7, 9, 1, JSON_OBJECT, 0},    {16, 1 + 2, 8, 0, JSON_STRING, 0},
+        {0, 43, 12, 3, JSON_OBJECT, 0}, {2, 3, 2, 0, JSON_STRING, 0},
+        {6, 17, 9, 4, JSON_ARRAY, 0},   {7, 1, 4, 0, JSON_NUMBER, 0},
+        {9, 2, 5, 0, JSON_OBJECT, 0},   {12, 2, 6, 0, JSON_ARRAY, 0},
+        {15, 7, 9, 1, JSON_OBJECT, 0},  {16, 1 + 2, 8, 0, JSON_STRING, 0},
         {20, 1, 9, 0, JSON_NUMBER, 0},
     };
     struct json_doc d = {0};
@@ -260,7 +260,10 @@ static void test_tokens_are_capped_also_when_memory_is_there(void **state)
 {
     (void)state;
     struct err e = {0};
-    struct json_doc d = {0};
+    struct json_doc fresh = {.limits = {.max_tokens = 5}}, d = {0};
+    assert_false(json_parse(&fresh, "[1,2,3,4,5]", 11, &e));
+    assert_int_equal(e.kind, ERR_TOO_LARGE);
+    json_fini(&fresh);
     parse_ok(&d, "[1,2,3,4,5,6,7,8]");
     uint32_t cap = d.cap;
     d.limits.max_tokens = 5;

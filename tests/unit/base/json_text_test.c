@@ -37,8 +37,9 @@ static const struct {
     {"\"\\ud800x\"", STR("\xEF\xBF\xBDx")},
     {"\"\\ud800\\n\"", STR("\xEF\xBF\xBD\n")},
     {"\"\\ud800\\u0041\"", STR("\xEF\xBF\xBD"
-                                "A")},
+                               "A")},
     {"\"\\ud800\\ud800\\udc00\"", STR("\xEF\xBF\xBD\xF0\x90\x80\x80")},
+    {"\"\\udc00\\udc01\"", STR("\xEF\xBF\xBD\xEF\xBF\xBD")},
     {"\"\\udc00\\ud800\"", STR("\xEF\xBF\xBD\xEF\xBF\xBD")},
     {"\"\\\\u0041\"", STR("\\u0041")},
 };

@@ -27,7 +27,8 @@ static void put_slice(struct buf *out, const char *key, struct str s)
     buf_addc(out, ']');
 }
 
-/* Writes an event as d[data] and, where there is one, t[type] i[id] I (an id of its own) r[retry]. */
+/* Writes an event as d[data] and, where there is one, t[type] i[id] I (an id of its own) r[retry].
+ */
 static void on_event(const struct sse_event *ev, void *arg)
 {
     struct buf *out = arg;
@@ -76,18 +77,22 @@ static const struct {
     {"mixed ends", STR("data: a\rdata: b\ndata: c\r\n\rdata: d\n\r\n"), "d[a\\nb\\nc];d[d];"},
     {"LF CR is two ends", STR("data: a\n\rdata: b\n\n"), "d[a];d[b];"},
     {"CR LF LF is two ends", STR("data: a\r\n\ndata: b\n\n"), "d[a];d[b];"},
-    {"BOM goes", STR("\xEF\xBB\xBF"
-                     "data: x\n\n"),
+    {"BOM goes",
+     STR("\xEF\xBB\xBF"
+         "data: x\n\n"),
      "d[x];"},
-    {"second BOM stays", STR("\xEF\xBB\xBF\xEF\xBB\xBF"
-                             "data: x\n\ndata: y\n\n"),
+    {"second BOM stays",
+     STR("\xEF\xBB\xBF\xEF\xBB\xBF"
+         "data: x\n\ndata: y\n\n"),
      "d[y];"},
-    {"later BOM stays", STR("data: x\n\n\xEF\xBB\xBF"
-                            "data: y\n\n"),
+    {"later BOM stays",
+     STR("data: x\n\n\xEF\xBB\xBF"
+         "data: y\n\n"),
      "d[x];"},
     {"BOM in data stays", STR("data: \xEF\xBB\xBF\n\n"), "d[\\xEF\\xBB\\xBF];"},
-    {"half a BOM is no field", STR("\xEF\xBB"
-                                   "data: x\ndata: y\n\n"),
+    {"half a BOM is no field",
+     STR("\xEF\xBB"
+         "data: x\ndata: y\n\n"),
      "d[y];"},
     {"BOM, then a blank line", STR("\xEF\xBB\xBF\r\ndata: x\n\n"), "d[x];"},
     {"BOM only", STR("\xEF\xBB\xBF"), ""},
@@ -313,7 +318,7 @@ static void test_data_cannot_forge_a_field(void **state)
 /* True when sse_write aborts on a type or an id, seen from a child. */
 static bool write_aborts(struct str type, struct str id)
 {
-    fflush(NULL);
+    (void)fflush(NULL);
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {

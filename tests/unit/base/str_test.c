@@ -31,7 +31,8 @@ static void test_empty_slices_are_equal_wherever_they_point(void **state)
 static void test_order_is_that_of_bytes_with_prefixes_first(void **state)
 {
     (void)state;
-    const struct str sorted[] = {none, STR("A"), STR("a"), STR("a\0"), STR("ab"), STR("b"), STR("\xFF")};
+    const struct str sorted[] = {none,      STR("A"), STR("a"),   STR("a\0"),
+                                 STR("ab"), STR("b"), STR("\xFF")};
     const int n = sizeof sorted / sizeof sorted[0];
     for (int i = 0; i < n; i++)
         for (int k = 0; k < n; k++) {
@@ -134,16 +135,21 @@ static void test_globs_match_runs_and_single_bytes(void **state)
         const char *glob, *name;
         bool match;
     } globs[] = {
-        {"", "", true},         {"", "a", false},        {"*", "", true},
-        {"*", "anything", true}, {"?", "", false},        {"?", "a", true},
-        {"?", "ab", false},     {"abc", "abc", true},    {"abc", "abcd", false},
-        {"abc", "ab", false},   {"a*", "a", true},       {"a*c", "abbc", true},
-        {"a*c", "abcb", false}, {"*c", "abcc", true},    {"a?c", "abc", true},
-        {"**", "x", true},      {"a**b", "ab", true},    {"*a*b*", "xxaxxbxx", true},
-        {"*a*b*", "ba", false}, {"*ab", "aab", true},    {"*aab", "aaab", true},
-        {"[a]", "a", false},    {"[a]", "[a]", true},    {"a.c", "abc", false},
+        {"", "", true},         {"", "a", false},
+        {"*", "", true},        {"*", "anything", true},
+        {"?", "", false},       {"?", "a", true},
+        {"?", "ab", false},     {"abc", "abc", true},
+        {"abc", "abcd", false}, {"abc", "ab", false},
+        {"a*", "a", true},      {"a*c", "abbc", true},
+        {"a*c", "abcb", false}, {"*c", "abcc", true},
+        {"a?c", "abc", true},   {"**", "x", true},
+        {"a**b", "ab", true},   {"*a*b*", "xxaxxbxx", true},
+        {"*a*b*", "ba", false}, {"*ab", "aab", true},
+        {"*aab", "aaab", true}, {"[a]", "a", false},
+        {"[a]", "[a]", true},   {"a.c", "abc", false},
         {"\\*", "*", false},    {"files__*", "files__read", true},
-        {"*?", "", false},      {"*?", "a", true},       {"a*?", "a", false},
+        {"*?", "", false},      {"*?", "a", true},
+        {"a*?", "a", false},
     };
     for (size_t i = 0; i < sizeof globs / sizeof globs[0]; i++)
         if (str_glob(str_of(globs[i].glob), str_of(globs[i].name)) != globs[i].match)
@@ -319,7 +325,7 @@ static void test_the_map_is_walked_once_over_each_key(void **state)
     }
     map_del(&m, STR("7"));
     for (at = 0; map_next(&m, &at, &key, &value); n++) {
-        uint64_t i;
+        uint64_t i = 0;
         assert_true(str_to_u64(key, &i));
         assert_ptr_equal(value, &seen[i]);
         ++*(char *)value;

@@ -15,7 +15,8 @@ static void test_defaults(void **state)
     assert_string_equal(config->base_path, "");
     assert_string_equal(config->server_name, "headgate");
     assert_int_equal(config->log_level, LV_INFO);
-    assert_false(config->log_json || config->metrics_enabled || config->gateway_mode);
+    assert_false(config->log_json || config->gateway_mode);
+    assert_true(config->metrics_enabled);
     assert_true(config->ui_enabled);
     assert_int_equal(config->threads, 1);
     assert_null(config->cors_origins);
