@@ -269,8 +269,7 @@ static void remove_member(struct json_edits *es, const struct json_doc *d, struc
 static bool has_modern_schema(const struct json_doc *d)
 {
     uint32_t schema = json_get(d, 0, STR("outputSchema"));
-    return schema != JSON_NONE &&
-           !json_str_eq(d, json_get(d, schema, STR("type")), STR("object"));
+    return schema != JSON_NONE && !json_str_eq(d, json_get(d, schema, STR("type")), STR("object"));
 }
 
 /* Appends the definition under its public name. */
@@ -397,7 +396,8 @@ static bool is_shown(const struct mount_info *m)
     return m->state == MOUNT_UP || m->state == MOUNT_STALE;
 }
 
-static void merge_capabilities(struct catalog *c, int mount, struct json_doc *d, int *with_resources)
+static void merge_capabilities(struct catalog *c, int mount, struct json_doc *d,
+                               int *with_resources)
 {
     const struct mount_info *m = &c->mounts[mount];
     struct err e;
@@ -560,155 +560,4 @@ struct str catalog_page(const struct catalog *c, enum catalog_kind kind, bool le
         n = l->n - at;
     const uint32_t *off = l->off[variant];
     return (struct str){l->text[variant].p + off[at], off[at + n] - 1 - off[at]};
-}
-
-/* ---- resolving ---- */
-
-static bool listed(const struct catalog *c, enum catalog_kind kind, struct str name,
-                   struct target *out)
-{
-    const struct catalog_entry *e = map_get(&c->list[kind].by_public, name);
-    if (!e)
-        return false;
-    *out = (struct target){e, e->mount, e->name};
-    return true;
-}
-
-/* The only mount without a prefix, or -1. */
-static int plain_mount(const struct catalog *c)
-{
-    int found = -1;
-    for (size_t m = 0; m < c->mount_count; m++) {
-        if (c->config->mounts[m].prefix[0])
-            continue;
-        if (found >= 0)
-            return -1;
-        found = (int)m;
-    }
-    return found;
-}
-
-/* The mount whose prefix and separator start the name, the longest; -1: none. *len: theirs. */
-static int prefix_mount(const struct catalog *c, struct str name, size_t *len)
-{
-    struct str separator = str_of(c->config->separator);
-    int found = -1;
-    *len = 0;
-    for (size_t m = 0; m < c->mount_count; m++) {
-        struct str prefix = str_of(c->config->mounts[m].prefix);
-        size_t n = prefix.n + separator.n;
-        if (prefix.n == 0 || n <= *len || name.n <= n || !str_starts(name, prefix) ||
-            !str_starts((struct str){name.p + prefix.n, name.n - prefix.n}, separator))
-            continue;
-        found = (int)m;
-        *len = n;
-    }
-    return found;
-}
-
-static bool has_tool_rules(const struct mount_config *m)
-{
-    return (m->tools_allow && m->tools_allow[0]) || (m->tools_deny && m->tools_deny[0]) ||
-           m->renames > 0;
-}
-
-static bool is_hidden(const struct catalog *c, int mount, struct str name)
-{
-    struct buf key = {0};
-    buf_addf(&key, "%s/", c->config->mounts[mount].name);
-    buf_add_str(&key, name);
-    bool hidden = map_get(&c->hidden, buf_str(&key)) != NULL;
-    buf_fini(&key);
-    return hidden;
-}
-
-/* A name that is not listed as it was written: servers answer names that they do not list. */
-static bool resolve_unlisted(const struct catalog *c, enum catalog_kind kind, struct str name,
-                             struct target *out)
-{
-    size_t len;
-    int m = prefix_mount(c, name, &len);
-    if (m < 0)
-        m = plain_mount(c);
-    if (m < 0 || (kind == KIND_TOOLS && has_tool_rules(&c->config->mounts[m])))
-        return false;
-    struct str rest = {name.p + len, name.n - len};
-    if (kind == KIND_TOOLS && is_hidden(c, m, rest))
-        return false;
-    *out = (struct target){NULL, m, rest};
-    /* It may be listed under its second name; then what is known of it counts. */
-    const struct catalog_list *l = &c->list[kind];
-    for (uint32_t i = 0; i < l->n && !out->entry; i++)
-        if (l->entries[i].mount == m && str_eq(l->entries[i].name, rest))
-            out->entry = &l->entries[i];
-    return true;
-}
-
-/* A buffer's bytes, moved to the arena. */
-static struct str keep(struct buf *b, struct arena *a)
-{
-    struct str s = {arena_dup(a, b->p, b->n), b->n};
-    buf_fini(b);
-    return s;
-}
-
-static bool resolve_template(const struct catalog *c, struct str uri, struct arena *a,
-                             struct target *out)
-{
-    const struct catalog_list *l = &c->list[KIND_TEMPLATES];
-    if (listed(c, KIND_TEMPLATES, uri, out)) /* the template itself, to be completed */
-        return true;
-    for (uint32_t i = 0; i < l->n; i++) {
-        const struct catalog_entry *e = &l->entries[i];
-        struct buf original = {0};
-        if (catalog_template_map(e->public_name, uri, e->name, &original)) {
-            *out = (struct target){e, e->mount, keep(&original, a)};
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool resolve_prefixed(const struct catalog *c, struct str uri, struct arena *a,
-                             struct target *out)
-{
-    struct str mount;
-    struct buf original = {0};
-    if (!catalog_split_uri(uri, &mount, &original))
-        return false;
-    for (size_t m = 0; m < c->mount_count; m++) {
-        if (str_eq(str_of(c->config->mounts[m].name), mount)) {
-            *out = (struct target){NULL, (int)m, keep(&original, a)};
-            return true;
-        }
-    }
-    buf_fini(&original);
-    return false;
-}
-
-static bool resolve_uri(const struct catalog *c, struct str uri, struct arena *a,
-                        struct target *out)
-{
-    if (listed(c, KIND_RESOURCES, uri, out) || resolve_template(c, uri, a, out) ||
-        resolve_prefixed(c, uri, a, out))
-        return true;
-    int m = c->resources_mount >= 0 ? c->resources_mount : plain_mount(c);
-    *out = (struct target){NULL, m, uri};
-    return m >= 0;
-}
-
-bool catalog_resolve(const struct catalog *c, enum method_route route, struct str public_name,
-                     struct arena *a, struct target *out)
-{
-    enum catalog_kind kind = route == ROUTE_TOOL ? KIND_TOOLS : KIND_PROMPTS;
-    *out = (struct target){.mount = -1};
-    switch (route) {
-    case ROUTE_TOOL:
-    case ROUTE_PROMPT:
-        return listed(c, kind, public_name, out) || resolve_unlisted(c, kind, public_name, out);
-    case ROUTE_URI: return resolve_uri(c, public_name, a, out);
-    case ROUTE_NONE:
-    case ROUTE_REF: break;
-    }
-    return false;
 }

@@ -1,5 +1,5 @@
-/* See catalog.h: public names and URIs, and the way back. All of it is decided by names alone, so
- * that two replicas, or one before and after a restart, agree. */
+/* See catalog.h: public names and URIs, and the way back from them. The forms are decided by names
+ * alone, so that two replicas, or one before and after a restart, agree. */
 #include "gateway/catalog.h"
 
 #include <stdlib.h>
@@ -88,8 +88,8 @@ static bool is_digit(char c)
 static size_t scheme_len(struct str s)
 {
     size_t n = 0;
-    while (n < s.n && (is_alpha(s.p[n]) ||
-                       (n > 0 && (is_digit(s.p[n]) || (s.p[n] && strchr("+-.", s.p[n]))))))
+    while (n < s.n &&
+           (is_alpha(s.p[n]) || (n > 0 && (is_digit(s.p[n]) || (s.p[n] && strchr("+-.", s.p[n]))))))
         n++;
     return n > 0 && str_starts((struct str){s.p + n, s.n - n}, STR("://")) ? n : 0;
 }
@@ -114,8 +114,8 @@ static size_t expression_len(struct str s)
     return (size_t)(end - s.p) + 1;
 }
 
-/* Percent-encodes all but the unreserved (RFC 3986 §2.3) and template expressions. A '%' is encoded
- * everywhere, so that decoding is the exact inverse. */
+/* Percent-encodes all but the unreserved (RFC 3986 §2.3) and template expressions. A '%' is
+ * encoded everywhere, so that decoding is the exact inverse. */
 static void percent_encode(struct str s, struct buf *out)
 {
     size_t expression_end = 0;
@@ -257,8 +257,8 @@ static bool add_expression(struct pattern *t, struct str inner)
     static const struct {
         char op, first;
         const char *stop;
-    } ops[] = {{'+', 0, ""},      {'#', '#', ""},     {'.', '.', "/?#"},
-               {';', ';', "/?#"}, {'?', '?', "#"},    {'&', '&', "#"}};
+    } ops[] = {{'+', 0, ""},      {'#', '#', ""},  {'.', '.', "/?#"},
+               {';', ';', "/?#"}, {'?', '?', "#"}, {'&', '&', "#"}};
     struct piece p = {.stop = "/?#", .expression = t->expressions};
     bool ok;
     if (inner.n == 0)
@@ -268,8 +268,8 @@ static bool add_expression(struct pattern *t, struct str inner)
     } else {
         for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
             if (ops[i].op == inner.p[0])
-                p = (struct piece){.first = ops[i].first, .stop = ops[i].stop,
-                                   .expression = t->expressions};
+                p = (struct piece){
+                    .first = ops[i].first, .stop = ops[i].stop, .expression = t->expressions};
         ok = add_piece(t, p);
     }
     t->expressions++;
@@ -311,9 +311,10 @@ static bool reach(const struct piece *p, struct str uri, const bool *from, bool 
                 to[i + n] = any = true;
             continue;
         }
-        running = i > 0 && ((running && in_run(p, uri.p[i - 1])) ||
-                            (from[i - 1] && (p->first ? uri.p[i - 1] == p->first
-                                                      : in_run(p, uri.p[i - 1]))));
+        running =
+            i > 0 &&
+            ((running && in_run(p, uri.p[i - 1])) ||
+             (from[i - 1] && (p->first ? uri.p[i - 1] == p->first : in_run(p, uri.p[i - 1]))));
         to[i] = from[i] || running;
         any = any || to[i];
     }
@@ -380,4 +381,155 @@ bool catalog_template_map(struct str from, struct str uri, struct str to, struct
         }
     }
     return true;
+}
+
+/* ---- resolving ---- */
+
+static bool listed(const struct catalog *c, enum catalog_kind kind, struct str name,
+                   struct target *out)
+{
+    const struct catalog_entry *e = map_get(&c->list[kind].by_public, name);
+    if (!e)
+        return false;
+    *out = (struct target){e, e->mount, e->name};
+    return true;
+}
+
+/* The only mount without a prefix, or -1. */
+static int plain_mount(const struct catalog *c)
+{
+    int found = -1;
+    for (size_t m = 0; m < c->mount_count; m++) {
+        if (c->config->mounts[m].prefix[0])
+            continue;
+        if (found >= 0)
+            return -1;
+        found = (int)m;
+    }
+    return found;
+}
+
+/* The mount whose prefix and separator start the name, the longest; -1: none. *len: theirs. */
+static int prefix_mount(const struct catalog *c, struct str name, size_t *len)
+{
+    struct str separator = str_of(c->config->separator);
+    int found = -1;
+    *len = 0;
+    for (size_t m = 0; m < c->mount_count; m++) {
+        struct str prefix = str_of(c->config->mounts[m].prefix);
+        size_t n = prefix.n + separator.n;
+        if (prefix.n == 0 || n <= *len || name.n <= n || !str_starts(name, prefix) ||
+            !str_starts((struct str){name.p + prefix.n, name.n - prefix.n}, separator))
+            continue;
+        found = (int)m;
+        *len = n;
+    }
+    return found;
+}
+
+static bool has_tool_rules(const struct mount_config *m)
+{
+    return (m->tools_allow && m->tools_allow[0]) || (m->tools_deny && m->tools_deny[0]) ||
+           m->renames > 0;
+}
+
+static bool is_hidden(const struct catalog *c, int mount, struct str name)
+{
+    struct buf key = {0};
+    buf_addf(&key, "%s/", c->config->mounts[mount].name);
+    buf_add_str(&key, name);
+    bool hidden = map_get(&c->hidden, buf_str(&key)) != NULL;
+    buf_fini(&key);
+    return hidden;
+}
+
+/* A name that is not listed as it was written: servers answer names that they do not list. */
+static bool resolve_unlisted(const struct catalog *c, enum catalog_kind kind, struct str name,
+                             struct target *out)
+{
+    size_t len;
+    int m = prefix_mount(c, name, &len);
+    if (m < 0)
+        m = plain_mount(c);
+    if (m < 0 || (kind == KIND_TOOLS && has_tool_rules(&c->config->mounts[m])))
+        return false;
+    struct str rest = {name.p + len, name.n - len};
+    if (kind == KIND_TOOLS && is_hidden(c, m, rest))
+        return false;
+    *out = (struct target){NULL, m, rest};
+    /* It may be listed under its second name; then what is known of it counts. */
+    const struct catalog_list *l = &c->list[kind];
+    for (uint32_t i = 0; i < l->n && !out->entry; i++)
+        if (l->entries[i].mount == m && str_eq(l->entries[i].name, rest))
+            out->entry = &l->entries[i];
+    return true;
+}
+
+/* A buffer's bytes, moved to the arena. */
+static struct str keep(struct buf *b, struct arena *a)
+{
+    struct str s = {arena_dup(a, b->p, b->n), b->n};
+    buf_fini(b);
+    return s;
+}
+
+static bool resolve_template(const struct catalog *c, struct str uri, struct arena *a,
+                             struct target *out)
+{
+    const struct catalog_list *l = &c->list[KIND_TEMPLATES];
+    if (listed(c, KIND_TEMPLATES, uri, out)) /* the template itself, to be completed */
+        return true;
+    for (uint32_t i = 0; i < l->n; i++) {
+        const struct catalog_entry *e = &l->entries[i];
+        struct buf original = {0};
+        if (catalog_template_map(e->public_name, uri, e->name, &original)) {
+            *out = (struct target){e, e->mount, keep(&original, a)};
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool resolve_prefixed(const struct catalog *c, struct str uri, struct arena *a,
+                             struct target *out)
+{
+    struct str mount;
+    struct buf original = {0};
+    if (!catalog_split_uri(uri, &mount, &original))
+        return false;
+    for (size_t m = 0; m < c->mount_count; m++) {
+        if (str_eq(str_of(c->config->mounts[m].name), mount)) {
+            *out = (struct target){NULL, (int)m, keep(&original, a)};
+            return true;
+        }
+    }
+    buf_fini(&original);
+    return false;
+}
+
+static bool resolve_uri(const struct catalog *c, struct str uri, struct arena *a,
+                        struct target *out)
+{
+    if (listed(c, KIND_RESOURCES, uri, out) || resolve_template(c, uri, a, out) ||
+        resolve_prefixed(c, uri, a, out))
+        return true;
+    int m = c->resources_mount >= 0 ? c->resources_mount : plain_mount(c);
+    *out = (struct target){NULL, m, uri};
+    return m >= 0;
+}
+
+bool catalog_resolve(const struct catalog *c, enum method_route route, struct str public_name,
+                     struct arena *a, struct target *out)
+{
+    enum catalog_kind kind = route == ROUTE_TOOL ? KIND_TOOLS : KIND_PROMPTS;
+    *out = (struct target){.mount = -1};
+    switch (route) {
+    case ROUTE_TOOL:
+    case ROUTE_PROMPT:
+        return listed(c, kind, public_name, out) || resolve_unlisted(c, kind, public_name, out);
+    case ROUTE_URI: return resolve_uri(c, public_name, a, out);
+    case ROUTE_NONE:
+    case ROUTE_REF: break;
+    }
+    return false;
 }

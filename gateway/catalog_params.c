@@ -10,10 +10,23 @@ enum { MAX_PARAMS = 128, MAX_HEADER_NAME = 64, MAX_PATH = 64 };
 
 /* Keywords whose values are schemas (or arrays of them), and keywords whose members are. */
 static const char *const schema_keywords[] = {
-    "items",         "prefixItems", "contains", "additionalProperties",  "additionalItems",
-    "propertyNames", "anyOf",       "oneOf",    "unevaluatedProperties", "unevaluatedItems",
-    "allOf",         "not",         "if",       "then",                  "else",
-    "contentSchema", NULL,
+    "items",
+    "prefixItems",
+    "contains",
+    "additionalProperties",
+    "additionalItems",
+    "propertyNames",
+    "anyOf",
+    "oneOf",
+    "unevaluatedProperties",
+    "unevaluatedItems",
+    "allOf",
+    "not",
+    "if",
+    "then",
+    "else",
+    "contentSchema",
+    NULL,
 };
 static const char *const schema_map_keywords[] = {
     "patternProperties", "dependentSchemas", "dependencies", "$defs", "definitions", NULL,

@@ -101,6 +101,11 @@ void watch_fetched(struct watched *m, const struct err *e);
 /* Asks soon whether the server is still there. */
 void watch_check(struct watched *m);
 
+/* watch_catalog.c */
+void watch_rebuild(struct watch *w);
+/* The same after a moment, so that many changes make one snapshot; not before the start has settled. */
+void watch_rebuild_soon(struct watch *w);
+
 /* watch_fetch.c */
 void fetch_init(struct watched *m);
 void fetch_fini(struct watched *m);

@@ -113,11 +113,10 @@ static void listen_soon(struct watched *m, int64_t ms)
     timer_set(&m->listen_timer, m->w->gw->control.loop, ms, open_listen, m);
 }
 
-static void on_listen_end(struct urequest *r, const struct rpc_msg *msg, const struct err *e, void *arg)
+static void on_listen_end(struct urequest *r, const struct rpc_msg *msg, const struct err *e)
 {
-    struct watched *m = arg;
+    struct watched *m = r->arg;
     bool refused = msg && msg->error != JSON_NONE;
-    (void)r;
     m->listen = NULL;
     if (!m->online)
         return;
@@ -133,11 +132,6 @@ static void on_listen_end(struct urequest *r, const struct rpc_msg *msg, const s
         watch_check(m);
 }
 
-static void on_listen_reply(struct urequest *r, const struct rpc_msg *msg, const struct err *e)
-{
-    on_listen_end(r, msg, e, r->arg);
-}
-
 /* Opens the stream, or a fresh one for what is wanted now; nothing gets lost between them. */
 static void open_listen(void *arg)
 {
@@ -146,7 +140,7 @@ static void open_listen(void *arg)
     struct urequest *old = m->listen;
     m->listen = NULL;
     if (can_listen(m) && listen_params(m, &params)) {
-        m->listen = upstream_listen(m->up, buf_str(&params), on_listen_reply, m);
+        m->listen = upstream_listen(m->up, buf_str(&params), on_listen_end, m);
         m->listen_ms = clock_ms();
     }
     upstream_unlisten(&old);
@@ -269,7 +263,7 @@ static void on_shard_update(struct shard *s, void *arg)
 void subs_publish_update(struct upstream *u, struct str uri)
 {
     struct gateway *gw = u->shard->gw;
-    if (u->closed || gw->shard_count == 0 || memchr(uri.p, '\0', uri.n))
+    if (u->closed || gw->shard_count == 0 || uri.n == 0 || memchr(uri.p, '\0', uri.n))
         return;
     struct update *up = xcalloc(1, sizeof *up);
     atomic_init(&up->refs, gw->shard_count);

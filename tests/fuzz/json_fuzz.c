@@ -20,7 +20,7 @@ static uint32_t draw(uint32_t *seed, uint32_t below)
 
 static char *exact(const char *p, size_t n)
 {
-    char *copy = malloc(n ? n : 1);
+    char *copy = calloc(n ? n : 1, 1);
     if (!copy)
         abort();
     if (n)
