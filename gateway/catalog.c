@@ -441,17 +441,24 @@ static void add_instructions(const struct catalog *c, size_t mount, struct json_
     arena_fini(&a);
 }
 
+static size_t cut_at(struct str text, size_t n)
+{
+    while (n > 0 && n < text.n && ((unsigned char)text.p[n] & 0xc0) == 0x80)
+        n--;
+    return n;
+}
+
 /* Writes the text as a JSON string of at most MAX_INSTRUCTIONS bytes, cut between characters. */
 static void write_bounded(struct str text, struct buf *out)
 {
+    if (text.n > MAX_INSTRUCTIONS)
+        text.n = cut_at(text, MAX_INSTRUCTIONS);
     while (text.n > 0) {
         json_write_str(out, text);
         if (out->n <= MAX_INSTRUCTIONS)
             return;
-        size_t excess = out->n - MAX_INSTRUCTIONS, cut = text.n > excess ? text.n - excess : 0;
-        while (cut > 0 && ((unsigned char)text.p[cut] & 0xc0) == 0x80)
-            cut--;
-        text.n = cut;
+        size_t less = (out->n - MAX_INSTRUCTIONS) / 6 + 1; /* a byte becomes six at most */
+        text.n = less < text.n ? cut_at(text, text.n - less) : 0;
         out->n = 0;
     }
 }

@@ -98,6 +98,13 @@ static bool check_address(struct config_draft *d, const char *path, char **text,
     return true;
 }
 
+/* Every port 0 is another port. */
+static bool ends_in_port_zero(const char *address)
+{
+    size_t n = strlen(address);
+    return n >= 2 && strcmp(address + n - 2, ":0") == 0;
+}
+
 static void check_listen(struct config_draft *d)
 {
     bool all_loopback = true, loopback = false;
@@ -107,7 +114,7 @@ static void check_listen(struct config_draft *d)
             continue;
         all_loopback = all_loopback && loopback;
         for (char **y = d->c.listen; y < z; y++)
-            if (str_eq(str_of(*y), str_of(*z)))
+            if (str_eq(str_of(*y), str_of(*z)) && !ends_in_port_zero(*z))
                 report_text(d, "listen", *z, "is given twice");
     }
     if (n == 0)

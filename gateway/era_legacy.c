@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "gateway/era.h"
 #include "gateway/lists.h"
+#include "gateway/result_uris.h"
 #include "gateway/session.h"
 #include "gateway/watch.h"
 
@@ -128,19 +129,6 @@ static void edit_modern(const struct json_doc *d, uint32_t tok, struct json_edit
             json_edit_remove(es, d, meta, k);
 }
 
-static void edit_uris(const struct call *c, const struct json_doc *d, uint32_t tok, struct json_edits *es, struct buf *uri)
-{
-    uint32_t list = json_get(d, tok, STR("contents"));
-    if (str_eq(c->target, c->public_target) || !json_is(d, list, JSON_ARRAY))
-        return;
-    json_write_str(uri, c->public_target);
-    for (uint32_t k = json_first(d, list); k != JSON_NONE; k = json_next(d, list, k)) {
-        uint32_t u = json_is(d, k, JSON_OBJECT) ? json_get(d, k, STR("uri")) : JSON_NONE;
-        if (u != JSON_NONE && json_str_eq(d, u, c->target))
-            json_edit_replace(es, d, u, buf_str(uri));
-    }
-}
-
 static bool wants_retry(const struct outcome *o)
 {
     uint32_t t = o->modern ? json_get(o->doc, o->tok, STR("resultType")) : JSON_NONE;
@@ -170,7 +158,7 @@ static void on_done(struct call *c, const struct outcome *o)
 {
     struct request *r = c->arg;
     struct json_edits es = {0};
-    struct buf uri = {0}, *out = &r->shard->scratch;
+    struct buf *out = &r->shard->scratch;
     out->n = 0;
     if (o->kind == OUT_ERROR) {
         answer_error(r, o);
@@ -189,13 +177,11 @@ static void on_done(struct call *c, const struct outcome *o)
     }
     if (o->modern)
         edit_modern(o->doc, o->tok, &es);
-    if (c->method->route == ROUTE_URI)
-        edit_uris(c, o->doc, o->tok, &es, &uri);
+    result_edit_uris(c, o->doc, o->tok, &es, &c->arena);
     rpc_begin_result(out, r->id);
     json_edit_apply(&es, o->doc, o->doc->tok[o->tok].off, o->doc->tok[o->tok].len, out);
     buf_addc(out, '}');
     json_edits_fini(&es);
-    buf_fini(&uri);
     request_answer(r, 200, buf_str(out));
 }
 

@@ -4,6 +4,7 @@
 #include "gateway/era.h"
 #include "gateway/listen.h"
 #include "gateway/lists.h"
+#include "gateway/result_uris.h"
 
 #include <stdio.h>
 
@@ -259,20 +260,6 @@ static void edit_server_info(const struct request *r, const struct json_doc *d, 
     json_edit_replace(es, d, server, buf_str(info));
 }
 
-/* Contents are named as the client named them. */
-static void edit_uris(const struct call *c, const struct json_doc *d, uint32_t tok, struct json_edits *es, struct buf *uri)
-{
-    uint32_t list = json_get(d, tok, STR("contents"));
-    if (str_eq(c->target, c->public_target) || !json_is(d, list, JSON_ARRAY))
-        return;
-    json_write_str(uri, c->public_target);
-    for (uint32_t k = json_first(d, list); k != JSON_NONE; k = json_next(d, list, k)) {
-        uint32_t u = json_is(d, k, JSON_OBJECT) ? json_get(d, k, STR("uri")) : JSON_NONE;
-        if (u != JSON_NONE && json_str_eq(d, u, c->target))
-            json_edit_replace(es, d, u, buf_str(uri));
-    }
-}
-
 static bool sane_ttl(const struct json_doc *d, uint32_t tok)
 {
     return json_is(d, tok, JSON_NUMBER) && json_double(d, tok) >= 0;
@@ -282,7 +269,7 @@ static void render_result(struct request *r, const struct json_doc *d, uint32_t 
 {
     struct call *c = &r->call;
     struct json_edits es = {0};
-    struct buf info = {0}, uri = {0}, state = {0}, insert = {0};
+    struct buf info = {0}, state = {0}, insert = {0};
     if (type == RT_ABSENT)
         buf_adds(&insert, "\"resultType\":\"complete\"");
     if (type != RT_INPUT && c->method->cacheable) {
@@ -300,8 +287,7 @@ static void render_result(struct request *r, const struct json_doc *d, uint32_t 
         seal_state(c, json_raw(d, st), &state);
         json_edit_replace(&es, d, st, buf_str(&state));
     }
-    if (c->method->route == ROUTE_URI)
-        edit_uris(c, d, tok, &es, &uri);
+    result_edit_uris(c, d, tok, &es, &c->arena);
     edit_server_info(r, d, tok, &es, &info);
     if (insert.n)
         json_edit_insert(&es, d, tok, buf_str(&insert));
@@ -310,7 +296,6 @@ static void render_result(struct request *r, const struct json_doc *d, uint32_t 
     buf_addc(out, '}');
     json_edits_fini(&es);
     buf_fini(&info);
-    buf_fini(&uri);
     buf_fini(&state);
     buf_fini(&insert);
 }

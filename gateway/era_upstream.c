@@ -204,7 +204,10 @@ static void add_client_caps(struct str caps, struct buf *out)
 
 void era_upstream_initialize(const struct usession *us, struct buf *params)
 {
-    bool watch = us->up->shard->index < 0 && upstream_per_client(us->up);
+    /* Lists of servers that serve each client by itself are fetched as the most able client would see them. */
+    const struct mount_config *m = us->up->cfg;
+    bool watch = us->up->shard->index < 0 &&
+                 (m->session == SESSION_PER_CLIENT || (m->session == SESSION_AUTO && m->transport == MOUNT_HTTP));
     buf_addf(params, "{\"protocolVersion\":\"%s\",\"capabilities\":",
              us->owner ? session_version(us->owner) : era_latest_legacy());
     if (us->owner)

@@ -194,6 +194,9 @@ static void http_message(struct hreq *h, struct str text, void *arg)
     struct err e;
     if (r->ended)
         return;
+    /* The session is gone, whatever else the body says: http_end opens another. */
+    if (hreq_status(h) == 404 && r->us && r->us->sid[0] && r->call && !r->retried)
+        return;
     if (!upstream_message(r->up, r->us, r, text, &e) && hreq_status(h) == 200)
         urequest_fail(r, &e);
 }

@@ -26,6 +26,7 @@ struct upstream {
     struct usession *shared; /* legacy HTTP, or stdio on its home shard */
     struct shard *home;    /* stdio, shared: the shard that has the child */
     enum up_era era;       /* as known on this shard */
+    bool child_legacy;     /* stdio: the probe failed; the handshake comes at once from now on */
     uint64_t next_id;
     char *token;           /* of bearer_token_file, as last read */
     int64_t token_read_ms;

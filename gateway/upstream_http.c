@@ -35,7 +35,7 @@ struct hreq {
     const struct hreq_ops *ops;
     void *arg;
     struct buf out; /* head and body, until the answer begins */
-    bool safe, ended, head_seen, is_sse, deaf, keep;
+    bool safe, resent, ended, head_seen, is_sse, deaf, keep;
     int status, interim;
     struct http1_body body;
     struct sse_reader sse;
@@ -177,14 +177,20 @@ static void want_write(struct uconn *c, bool on)
 static void broken(struct uconn *c, const struct err *e)
 {
     struct hreq *h = c->cur;
-    bool again = h && c->reused && !h->head_seen && c->in.n == 0 && (h->safe || c->sent == 0);
+    /* Nothing was answered: a read goes again once; anything else only if not a byte of it was sent. */
+    bool silent = h && !h->head_seen && c->in.n == 0;
+    bool again = silent && c->connected && !h->resent && (h->safe || (c->reused && c->sent == 0));
     bool connecting = h && !c->connected;
     uconn_close(c);
     if (!h)
         return;
-    if (again)
+    if (again) {
+        h->resent = true;
+        h->addr_at = 0;
         connect_next(h, NULL);
-    else if (connecting && h->addr_at < h->addr_count)
+        return;
+    }
+    if (connecting && h->addr_at < h->addr_count)
         connect_next(h, e);
     else
         fail_soon(h, e); /* hreq_start may still be on the stack */

@@ -221,7 +221,7 @@ static struct str copy(struct arena *a, struct str s)
 static void copy_call(struct relay *r, const struct call *c)
 {
     struct arena a = {0};
-    r->has_doc = c->doc != NULL;
+    r->has_doc = c->doc && c->doc->len > 0;
     if (r->has_doc) {
         buf_add(&r->text, c->doc->text, c->doc->len);
         r->doc.limits = c->doc->limits;

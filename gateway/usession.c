@@ -251,13 +251,13 @@ static void on_child_probe(struct urequest *r, const struct rpc_msg *m, const st
 {
     struct usession *us = r->us;
     struct err bad;
+    (void)e;
+    us->up->child_legacy = true; /* also when it exits now: begun again without the probe */
     if (us->state != US_OPENING || !us->pipe)
         return;
-    (void)e;
-    us->legacy_only = true; /* also when it exits now: begun again without the probe */
     if (m && m->result != JSON_NONE && era_upstream_judge(m) == UP_MODERN &&
         era_upstream_read_discover(m->doc, m->result, &us->info, &bad)) {
-        us->legacy_only = false;
+        us->up->child_legacy = false;
         ready(us);
     } else if (us->up->cfg->era == ERA_PIN_MODERN) {
         (void)err_set(&bad, ERR_BAD_UPSTREAM, "upstream %s is pinned to era: modern but does not answer server/discover",
@@ -270,7 +270,7 @@ static void on_child_probe(struct urequest *r, const struct rpc_msg *m, const st
 
 void usession_pipe_open(struct usession *us)
 {
-    if (us->up->cfg->era == ERA_PIN_LEGACY || us->legacy_only) {
+    if (us->up->cfg->era == ERA_PIN_LEGACY || us->up->child_legacy) {
         initialize(us);
         return;
     }

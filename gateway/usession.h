@@ -48,7 +48,6 @@ struct usession {
     struct timer retry;
     bool no_stream;
     struct pipe *pipe;   /* stdio */
-    bool legacy_only;    /* stdio: a probe failed before */
 
 };
 

@@ -318,21 +318,7 @@ def test_unknown_notifications_are_accepted(legacy: Any) -> None:
     assert legacy.client.notify("notifications/what/ever", {"x": 1}).status == 202
 
 
-# Batches: 2025-03-26 only
-
-
-def test_batches_of_the_one_revision_that_has_them(legacy: Any) -> None:
-    client = legacy.make(version="2025-03-26")
-    batch = [
-        {"jsonrpc": "2.0", "id": "a", "method": "ping"},
-        {"jsonrpc": "2.0", "method": "notifications/what"},
-        {"jsonrpc": "2.0", "id": "b", "method": "tools/list"},
-    ]
-    response = client.post(batch).finish().response
-    assert response.status == 200, response
-    parsed = [e.json() for e in response.events()] if response.is_sse else response.json()
-    flat = [m for part in parsed for m in (part if isinstance(part, list) else [part])]
-    assert {m["id"] for m in flat} == {"a", "b"} and all("result" in m for m in flat)
+# Batches
 
 
 @pytest.mark.parametrize("version", ["2025-06-18", "2025-11-25"])
