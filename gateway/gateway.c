@@ -274,7 +274,7 @@ static void shard_fini(struct shard *s)
     if (s->http)
         http_server_cut(s->http);
     for (size_t i = 0; i < s->upstream_count; i++) {
-        upstream_close(s->upstreams[i], 0);
+        upstream_cut(s->upstreams[i]);
         upstream_unref(&s->upstreams[i]);
     }
     free(s->upstreams);

@@ -639,6 +639,13 @@ void upstream_close(struct upstream *u, int64_t within_ms)
         on_close_shared(upstream_ref(u));
 }
 
+void upstream_cut(struct upstream *u)
+{
+    upstream_close(u, 0);
+    if (u->pool)
+        http_pool_cut(u->pool);
+}
+
 void upstream_learn(struct upstream *u, enum up_era era)
 {
     if (u->cfg->transport == MOUNT_HTTP)

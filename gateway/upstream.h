@@ -51,6 +51,8 @@ struct upstream *upstream_ref(struct upstream *u);
 void upstream_unref(struct upstream **u);
 /* The mount is gone: the shared conversation ends with the last of its calls, at the latest within that time. */
 void upstream_close(struct upstream *u, int64_t within_ms);
+/* The same at the end of the process: nothing is waited for, every request ends. */
+void upstream_cut(struct upstream *u);
 
 /* Begins (or begins again) the conversation that tells what the server is: probe or handshake, and for stdio the child itself.
  * Ends in session_up or session_down. Fine when one is under way or open. */

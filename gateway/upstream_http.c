@@ -24,6 +24,7 @@ struct uconn {
     struct buf in;
     size_t sent; /* of cur->out */
     struct timer idle;
+    int64_t idle_at_ms;
     bool connected, reused, closed, wr_on;
     TAILQ_ENTRY(uconn) link; /* in pool->idle or pool->busy */
 };
@@ -283,6 +284,7 @@ static void answer_done(struct uconn *c)
         c->cur = NULL;
         h->conn = NULL;
         c->reused = true;
+        c->idle_at_ms = clock_ms();
         if (c->in.cap > 4096)
             buf_fini(&c->in);
     }
@@ -546,6 +548,26 @@ static void write_head(struct http_pool *p, const struct hreq_spec *spec, struct
     buf_add_str(out, spec->body);
 }
 
+/* An idle connection that the server has not ended meanwhile. Its end may lie in the socket unread; under load, when a connection
+ * rests for less than a millisecond, looking is not worth a system call. */
+static struct uconn *take_idle(struct http_pool *p)
+{
+    struct uconn *c;
+    int64_t now = clock_ms();
+    while ((c = TAILQ_FIRST(&p->idle))) {
+        char byte;
+        if (c->idle_at_ms != now && recv(c->ns.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0) {
+            uconn_close(c);
+            continue;
+        }
+        TAILQ_REMOVE(&p->idle, c, link);
+        TAILQ_INSERT_TAIL(&p->busy, c, link);
+        timer_clear(&c->idle);
+        return c;
+    }
+    return NULL;
+}
+
 struct hreq *hreq_start(struct http_pool *p, const struct hreq_spec *spec, const struct hreq_ops *ops, void *arg)
 {
     struct hreq *h = xcalloc(1, sizeof *h);
@@ -556,11 +578,8 @@ struct hreq *hreq_start(struct http_pool *p, const struct hreq_spec *spec, const
     TAILQ_INSERT_TAIL(&p->reqs, h, link);
     (void)buf_reserve(&h->out, 512 + p->common.n + spec->fields.n + spec->body.n);
     write_head(p, spec, &h->out);
-    struct uconn *c = TAILQ_FIRST(&p->idle);
+    struct uconn *c = take_idle(p);
     if (c) {
-        TAILQ_REMOVE(&p->idle, c, link);
-        TAILQ_INSERT_TAIL(&p->busy, c, link);
-        timer_clear(&c->idle);
         attach(h, c);
     } else if (p->conns >= MAX_CONNS) {
         struct err e;
@@ -627,6 +646,14 @@ static void pool_destroy(void *arg)
     free(p->token);
     free(p->head);
     free(p);
+}
+
+void http_pool_cut(struct http_pool *p)
+{
+    struct err e;
+    (void)err_set(&e, ERR_UNAVAILABLE, "the gateway ends");
+    while (!TAILQ_EMPTY(&p->reqs))
+        hreq_end(TAILQ_FIRST(&p->reqs), &e);
 }
 
 void http_pool_free(struct http_pool **pp)

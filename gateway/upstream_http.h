@@ -31,6 +31,9 @@ struct http_pool *http_pool_new(struct shard *s, const struct mount_config *cfg,
 /* Ends idle connections; the last request in flight frees the rest. Requests in flight are cut without callbacks. */
 void http_pool_free(struct http_pool **p);
 
+/* Ends every request in flight with an error (their callbacks run). */
+void http_pool_cut(struct http_pool *p);
+
 /* Sends a request. Returns owned by the pool: valid until on_end or hreq_cancel. */
 struct hreq *hreq_start(struct http_pool *p, const struct hreq_spec *spec, const struct hreq_ops *ops, void *arg);
 /* Drops the request and its connection; no callback any more. Nulls *h. */
