@@ -56,3 +56,8 @@ void exchange_move(struct exchange *x, struct shard *to)
 {
     x->ops->move(x, to);
 }
+
+void exchange_take_body(struct exchange *x, struct buf *out)
+{
+    x->ops->take_body(x, out);
+}

@@ -15,6 +15,7 @@ struct exchange_ops {
     bool (*stream_write)(struct exchange *x, struct str bytes);
     void (*stream_end)(struct exchange *x);
     void (*move)(struct exchange *x, struct shard *to);
+    void (*take_body)(struct exchange *x, struct buf *out);
 };
 
 struct exchange {
@@ -43,6 +44,8 @@ void exchange_stream_begin(struct exchange *x, struct str fields);
 bool exchange_stream_write(struct exchange *x, struct str bytes);
 /* Ends the stream. After it x must not be used. */
 void exchange_stream_end(struct exchange *x);
+/* Hands over the memory that x->body lies in (out is the caller's now), for a request that outlives its client; in on_closed. */
+void exchange_take_body(struct exchange *x, struct buf *out);
 /* Hands the exchange with its connection to another shard's loop, where its request is dispatched again. */
 void exchange_move(struct exchange *x, struct shard *to);
 

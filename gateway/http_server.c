@@ -409,12 +409,21 @@ static void op_move(struct exchange *x, struct shard *to)
     loop_post(to->loop, on_moved, c);
 }
 
+static void op_take_body(struct exchange *x, struct buf *out)
+{
+    struct conn *c = (struct conn *)x;
+    struct buf *from = c->body.framing == HTTP1_CHUNKED ? &c->decoded : &c->in;
+    *out = *from;
+    *from = (struct buf){0};
+}
+
 static const struct exchange_ops http1_ops = {
     .reply = op_reply,
     .stream_begin = op_stream_begin,
     .stream_write = op_stream_write,
     .stream_end = op_stream_end,
     .move = op_move,
+    .take_body = op_take_body,
 };
 
 /* ---- reading ---- */

@@ -76,9 +76,15 @@ static void session_operation(struct exchange *x)
 
 /* ---- requests ---- */
 
+static void on_free(void *arg)
+{
+    struct request *r = arg;
+    buf_fini(&r->kept);
+    free(r);
+}
+
 void request_free(struct request *r)
 {
-    struct loop *l = r->shard->loop;
     if (r->x) {
         r->x->on_closed = NULL;
         r->x = NULL;
@@ -87,7 +93,7 @@ void request_free(struct request *r)
     if (r->session)
         session_remove_request(r->session, r);
     json_fini(&r->doc);
-    loop_defer_free(l, r);
+    loop_defer(r->shard->loop, on_free, r);
 }
 
 static void on_client_gone(struct exchange *x)
@@ -99,6 +105,7 @@ static void on_client_gone(struct exchange *x)
         request_free(r);
         return;
     }
+    exchange_take_body(x, &r->kept);
     if (r->session)
         session_forget_stream(r->session, r);
 }

@@ -22,6 +22,7 @@ struct request {
     struct session *session; /* legacy; counted by being in its list */
     struct call call;
     bool call_live;
+    struct buf kept;     /* what doc's text lies in, once the client is gone */
     bool sse_ok, json_ok; /* what the client takes */
     bool modern;
     int64_t started_us;

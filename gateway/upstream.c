@@ -157,9 +157,10 @@ static void finish(struct urequest *r, const struct rpc_msg *m)
     if (c)
         c->ureq = NULL;
     /* The HTTP answer may go on after its message: let it end by itself so that the connection can be used again. */
-    if (r->http)
+    if (r->http) {
+        hreq_good(r->http);
         timer_set(&r->timer, r->up->shard->loop, LEFTOVER_MS, on_leftover, r);
-    else
+    } else
         timer_clear(&r->timer);
     r->ended = true;
     urequest_unlink(r);

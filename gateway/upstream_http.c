@@ -36,7 +36,7 @@ struct hreq {
     const struct hreq_ops *ops;
     void *arg;
     struct buf out; /* head and body, until the answer begins */
-    bool safe, resent, ended, head_seen, is_sse, deaf, keep;
+    bool safe, resent, good, ended, head_seen, is_sse, deaf, keep;
     int status, interim;
     struct http1_body body;
     struct sse_reader sse;
@@ -136,6 +136,11 @@ void hreq_cancel(struct hreq **h)
     if (*h)
         hreq_drop(*h);
     *h = NULL;
+}
+
+void hreq_good(struct hreq *h)
+{
+    h->good = true;
 }
 
 int hreq_status(const struct hreq *h)
@@ -278,7 +283,8 @@ static void answer_done(struct uconn *c)
 {
     struct hreq *h = c->cur;
     struct http_pool *p = c->pool;
-    if (h->keep && c->sent == h->out.n && !c->closed) {
+    bool good = h->good || (h->deaf && h->status < 300);
+    if (h->keep && good && c->sent == h->out.n && !c->closed) {
         TAILQ_REMOVE(&p->busy, c, link);
         TAILQ_INSERT_HEAD(&p->idle, c, link);
         c->cur = NULL;

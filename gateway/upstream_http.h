@@ -39,5 +39,7 @@ struct hreq *hreq_start(struct http_pool *p, const struct hreq_spec *spec, const
 /* Drops the request and its connection; no callback any more. Nulls *h. */
 void hreq_cancel(struct hreq **h);
 int hreq_status(const struct hreq *h); /* 0 before the head */
+/* The answer made sense: only then is its connection used again. */
+void hreq_good(struct hreq *h);
 
 #endif

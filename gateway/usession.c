@@ -255,6 +255,7 @@ static void on_child_probe(struct urequest *r, const struct rpc_msg *m, const st
     us->up->child_legacy = true; /* also when it exits now: begun again without the probe */
     if (us->state != US_OPENING || !us->pipe)
         return;
+    server_info_fini(&us->info);
     if (m && m->result != JSON_NONE && era_upstream_judge(m) == UP_MODERN &&
         era_upstream_read_discover(m->doc, m->result, &us->info, &bad)) {
         us->up->child_legacy = false;
