@@ -280,13 +280,18 @@ void loop_stop(struct loop *l)
     wake(l);
 }
 
+void loop_flush(struct loop *l)
+{
+    run_inbox(l);
+    run_deferred(l);
+}
+
 void loop_free(struct loop **lp)
 {
     struct loop *l = *lp;
     if (!l)
         return;
-    run_inbox(l);
-    run_deferred(l);
+    loop_flush(l);
     while (l->signals) {
         struct sig *s = l->signals;
         l->signals = s->next;

@@ -14,6 +14,8 @@ typedef void (*loop_fn)(void *arg);
 struct loop *loop_new(const char *name);
 /* Runs what is still in the mailbox and the deferred list, then frees. */
 void loop_free(struct loop **l);
+/* Runs what is in the mailbox and the deferred list now; for a loop whose thread has ended. */
+void loop_flush(struct loop *l);
 /* Runs until loop_stop. */
 void loop_run(struct loop *l);
 /* Ends loop_run; from any thread. */

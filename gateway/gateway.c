@@ -269,6 +269,7 @@ static void shard_init(struct shard *s, struct gateway *gw, int index)
 
 static void shard_fini(struct shard *s)
 {
+    loop_flush(s->loop); /* mail that the thread did not come to */
     session_table_free(&s->sessions);
     listeners_free(&s->listeners);
     if (s->http)

@@ -54,6 +54,17 @@ void urequest_unlink(struct urequest *r)
     r->waiting = false;
 }
 
+/* Questions that belonged to a call outlive it: their answers still go to the server. */
+static void forget_asks(const struct urequest *r)
+{
+    struct ask *a;
+    if (!r->us || !r->call)
+        return;
+    TAILQ_FOREACH (a, &r->us->asks, link)
+        if (a->call == r->call)
+            a->call = NULL;
+}
+
 static void urequest_destroy(void *arg)
 {
     struct urequest *r = arg;
@@ -67,6 +78,7 @@ static void urequest_drop(struct urequest *r)
     r->ended = true;
     timer_clear(&r->timer);
     hreq_cancel(&r->http);
+    forget_asks(r);
     urequest_unlink(r);
     if (r->call)
         r->call->ureq = NULL;
@@ -153,6 +165,7 @@ static void finish(struct urequest *r, const struct rpc_msg *m)
                         .tok = m->error == JSON_NONE ? m->result : m->error,
                         .modern = r->us ? r->us->info.era == UP_MODERN : true};
     metric_observe_us(r->up->seconds, clock_us() - r->started_us);
+    forget_asks(r);
     r->call = NULL; /* the sink may look at the call, not at the request */
     if (c)
         c->ureq = NULL;
@@ -567,6 +580,7 @@ void upstream_cancel(struct call *c)
         return;
     }
     c->ureq = NULL;
+    forget_asks(r);
     r->call = NULL;
     bool legacy = r->us && r->us->info.era == UP_LEGACY;
     if (r->us && r->us->state == US_READY)
