@@ -260,7 +260,11 @@ static void subscribe(struct request *r, bool on)
     }
     if (changed)
         watch_subscribe(r->shard->gw, c->up->index, c->target, on);
-    answer_empty(r);
+    /* A shared child is the watch's own conversation: asked once more, it answers for itself, and in order with what follows. */
+    if (on && c->up->cfg->transport == MOUNT_STDIO && c->catalog->mounts[c->up->index].server.era == UP_LEGACY)
+        call_admit(c, &legacy_sink, r);
+    else
+        answer_empty(r);
 }
 
 static void set_level(struct request *r)
