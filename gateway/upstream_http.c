@@ -14,7 +14,7 @@
 #include <sys/queue.h>
 #include <unistd.h>
 
-enum { IDLE_MS = 4000, MAX_CONNS = 4096, TOKEN_MAX = 16 * 1024, TOKEN_RECHECK_MS = 5000, MAX_1XX = 8 };
+enum { IDLE_MS = 4000, REST_MS = 5, MAX_CONNS = 4096, TOKEN_MAX = 16 * 1024, TOKEN_RECHECK_MS = 5000, MAX_1XX = 8 };
 
 struct uconn {
     struct http_pool *pool;
@@ -555,14 +555,14 @@ static void write_head(struct http_pool *p, const struct hreq_spec *spec, struct
 }
 
 /* An idle connection that the server has not ended meanwhile. Its end may lie in the socket unread; under load, when a connection
- * rests for less than a millisecond, looking is not worth a system call. */
+ * rests for less than REST_MS, looking is not worth a system call. */
 static struct uconn *take_idle(struct http_pool *p)
 {
     struct uconn *c;
     int64_t now = clock_ms();
     while ((c = TAILQ_FIRST(&p->idle))) {
         char byte;
-        if (c->idle_at_ms != now && recv(c->ns.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0) {
+        if (now - c->idle_at_ms >= REST_MS && recv(c->ns.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0) {
             uconn_close(c);
             continue;
         }
