@@ -1,4 +1,5 @@
-/* Hashes, random bytes, base64url, constant-time compare, and authenticated sealing with rotating keys. On OpenSSL. */
+/* Hashes, random bytes, base64url, constant-time compare, and authenticated sealing with rotating
+ * keys. On OpenSSL. */
 #ifndef BASE_CRYPTO_H
 #define BASE_CRYPTO_H
 
@@ -19,27 +20,33 @@ void crypto_wipe(void *p, size_t n);
 void crypto_hex(struct buf *out, const void *p, size_t n);
 /* base64url without padding (RFC 4648 §5), appended. */
 void crypto_b64url(struct buf *out, const void *p, size_t n);
-/* Strict decode of base64url without padding: false on any other byte, wrong length or non-zero trailing bits. */
+/* Strict decode of base64url without padding: false on any other byte, wrong length or non-zero
+ * trailing bits. */
 bool crypto_b64url_decode(struct buf *out, struct str s) MUST_USE;
 /* Plain base64 with padding, strict both ways (RFC 4648 §4); for `=?base64?…?=` header values. */
 void crypto_b64(struct buf *out, const void *p, size_t n);
 bool crypto_b64_decode(struct buf *out, struct str s) MUST_USE;
 
-/* Keys that seal tokens for clients to hold. Each key has an 8-byte id derived from itself (the first bytes of
- * SHA-256("headgate key id" || key)). Immutable after set-up; safe for all threads. */
+/* Keys that seal tokens for clients to hold. Each key has an 8-byte id derived from itself (the
+ * first bytes of SHA-256("headgate key id" || key)). Immutable after set-up; safe for all threads.
+ */
 struct sealer;
 
-/* Keys of 32 bytes; the first mints, all open (two-phase rotation: first add as last, then move to first). n >= 1.
- * Copies the keys. Returns owned. */
+/* Keys of 32 bytes; the first mints, all open (two-phase rotation: first add as last, then move to
+ * first). n >= 1. Copies the keys. Returns owned. */
 struct sealer *sealer_new(const uint8_t (*keys)[32], size_t n);
 void sealer_free(struct sealer **s);
 
 /* Appends base64url(version byte 1 | key id 8 | nonce 16 | ciphertext | tag 16). The token's key is
- * HMAC-SHA-256(K, nonce), the cipher AES-256-GCM with a fixed zero IV (each key is used once). purpose separates uses
- * ("session", "cursor", "state"); context is bound but not contained (principal, method, …): opening needs both equal. */
-void sealer_seal(const struct sealer *s, const char *purpose, struct str context, struct str plain, struct buf *out);
-/* Appends the plaintext. False (and nothing appended) on anything wrong: ERR_BAD_REQUEST without saying what. */
-bool sealer_open(const struct sealer *s, const char *purpose, struct str context, struct str token, struct buf *plain,
-                 struct err *e) MUST_USE;
+ * HMAC-SHA-256(K, nonce), the cipher AES-256-GCM with a fixed zero IV (each key is used once).
+ * purpose separates uses
+ * ("session", "cursor", "state"); context is bound but not contained (principal, method, …):
+ * opening needs both equal. */
+void sealer_seal(const struct sealer *s, const char *purpose, struct str context, struct str plain,
+                 struct buf *out);
+/* Appends the plaintext. False (and nothing appended) on anything wrong: ERR_BAD_REQUEST without
+ * saying what. */
+bool sealer_open(const struct sealer *s, const char *purpose, struct str context, struct str token,
+                 struct buf *plain, struct err *e) MUST_USE;
 
 #endif

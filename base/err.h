@@ -1,4 +1,5 @@
-/* The kinds of error, and the message for people. gateway/jsonrpc maps a kind to HTTP and JSON-RPC. */
+/* The kinds of error, and the message for people. gateway/jsonrpc maps a kind to HTTP and JSON-RPC.
+ */
 #ifndef BASE_ERR_H
 #define BASE_ERR_H
 
@@ -28,7 +29,8 @@ struct err {
 /* Fills e (which may be NULL) and yields false, so that a failing branch is one line. */
 #define err_set(e, kind, ...) (err_fill(e, kind, __VA_ARGS__), false)
 /* The function behind err_set. */
-void err_fill(struct err *e, enum err_kind kind, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void err_fill(struct err *e, enum err_kind kind, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 /* The kind as a stable lower-case word ("timeout"), for logs and `data.reason`. */
 const char *err_kind_name(enum err_kind kind);
 

@@ -1,5 +1,5 @@
-/* See log.h. Lines are formatted by the caller and handed to one writer thread through a bounded queue, so that a full pipe
- * on stderr never stops a loop. */
+/* See log.h. Lines are formatted by the caller and handed to one writer thread through a bounded
+ * queue, so that a full pipe on stderr never stops a loop. */
 #include "base/log.h"
 
 #include "base/clock.h"
@@ -57,7 +57,8 @@ bool log_enabled(enum log_level level)
     return (int)level >= atomic_load_explicit(&g.level, memory_order_relaxed);
 }
 
-/* A JSON string whose bytes are all printable ASCII: what a client sent can neither end the line nor reach a terminal. */
+/* A JSON string whose bytes are all printable ASCII: what a client sent can neither end the line
+ * nor reach a terminal. */
 static void add_quoted(struct buf *out, struct str s)
 {
     size_t n = s.n > FIELD_MAX ? FIELD_MAX : s.n;
@@ -92,17 +93,18 @@ static void add_time(struct buf *out)
     time_t t = (time_t)(ms / 1000);
     struct tm tm;
     gmtime_r(&t, &tm);
-    buf_addf(out, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
-             tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(ms % 1000));
+    buf_addf(out, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900, tm.tm_mon + 1,
+             tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(ms % 1000));
 }
 
-static void format_line(struct buf *out, enum log_level level, const char *event, const struct log_field *f,
-                        size_t n)
+static void format_line(struct buf *out, enum log_level level, const char *event,
+                        const struct log_field *f, size_t n)
 {
     bool json = g.json;
     buf_adds(out, json ? "{\"timestamp\":\"" : "");
     add_time(out);
-    buf_addf(out, json ? "\",\"level\":\"%s\",\"message\":\"%s\"" : " [%s] %s", level_names[level], event);
+    buf_addf(out, json ? "\",\"level\":\"%s\",\"message\":\"%s\"" : " [%s] %s", level_names[level],
+             event);
     for (size_t i = 1; i < n; i++) {
         buf_addf(out, json ? ",\"%s\":" : " %s=", f[i].key);
         add_value(out, &f[i]);

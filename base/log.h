@@ -1,5 +1,6 @@
-/* Typed logging: one event name and typed fields, as text or JSON lines, to stderr. A client's bytes cannot forge a line.
- * log_info("upstream.connected", L_STR("upstream", name), L_INT("ms", took)); */
+/* Typed logging: one event name and typed fields, as text or JSON lines, to stderr. A client's
+ * bytes cannot forge a line. log_info("upstream.connected", L_STR("upstream", name), L_INT("ms",
+ * took)); */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
@@ -15,14 +16,15 @@ struct log_field {
     int64_t i;
 };
 
-#define L_STR(k, v)  ((struct log_field){.type = LOG_F_STR, .key = (k), .s = str_of(v)})
-#define L_S(k, v)    ((struct log_field){.type = LOG_F_STR, .key = (k), .s = (v)})
-#define L_INT(k, v)  ((struct log_field){.type = LOG_F_INT, .key = (k), .i = (int64_t)(v)})
+#define L_STR(k, v) ((struct log_field){.type = LOG_F_STR, .key = (k), .s = str_of(v)})
+#define L_S(k, v)   ((struct log_field){.type = LOG_F_STR, .key = (k), .s = (v)})
+#define L_INT(k, v) ((struct log_field){.type = LOG_F_INT, .key = (k), .i = (int64_t)(v)})
 /* Prints as "[redacted]", whatever it is. */
 #define L_SECRET(k, v) ((struct log_field){.type = LOG_F_SECRET, .key = (k)})
-#define L_ERR(e)     L_STR("error", (e)->msg)
+#define L_ERR(e)       L_STR("error", (e)->msg)
 
-#define LOG_FIELDS(...) ((const struct log_field[]){{0}, ##__VA_ARGS__}) /* row 0 is empty and skipped */
+#define LOG_FIELDS(...)                                                                            \
+    ((const struct log_field[]){{0}, ##__VA_ARGS__}) /* row 0 is empty and skipped */
 #define LOG_AT(lv, ev, ...)                                                                        \
     do {                                                                                           \
         if (log_enabled(lv))                                                                       \
@@ -38,8 +40,8 @@ struct log_field {
 void log_configure(enum log_level level, bool json);
 bool log_level_parse(struct str name, enum log_level *out);
 bool log_enabled(enum log_level level);
-/* The function behind the macros: formats one line and hands it to the writer thread, or writes it at once when that is
- * not running. Never blocks: a full ring drops the line and counts it. */
+/* The function behind the macros: formats one line and hands it to the writer thread, or writes it
+ * at once when that is not running. Never blocks: a full ring drops the line and counts it. */
 void log_write(enum log_level level, const char *event, const struct log_field *f, size_t n);
 /* Starts the writer thread (a full pipe never blocks a loop), and stops it after draining. */
 void log_start(void);

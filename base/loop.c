@@ -1,6 +1,7 @@
-/* See loop.h. A turn: libevent runs what is ready, then the deferred list is drained, since libevent may still hold an
- * event for what a callback just closed. Timers sit in a binary heap behind one libevent timer; pushing a deadline
- * back only notes the new time, and the heap learns of it when the old one comes up. */
+/* See loop.h. A turn: libevent runs what is ready, then the deferred list is drained, since
+ * libevent may still hold an event for what a callback just closed. Timers sit in a binary heap
+ * behind one libevent timer; pushing a deadline back only notes the new time, and the heap learns
+ * of it when the old one comes up. */
 #include "base/loop.h"
 
 #include "base/clock.h"

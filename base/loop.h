@@ -1,4 +1,5 @@
-/* Event loops: one a thread, on libevent; timers, deferred calls, mailboxes between loops, signals on the first. */
+/* Event loops: one a thread, on libevent; timers, deferred calls, mailboxes between loops, signals
+ * on the first. */
 #ifndef BASE_LOOP_H
 #define BASE_LOOP_H
 
@@ -26,7 +27,8 @@ const char *loop_name(const struct loop *l);
 int64_t loop_now(const struct loop *l);
 /* Runs fn(arg) on the loop's thread soon; from any thread; in order per sender. */
 void loop_post(struct loop *l, loop_fn fn, void *arg);
-/* Runs fn(arg) at the end of this turn; own thread only. "Never free inside your own callback": free here. */
+/* Runs fn(arg) at the end of this turn; own thread only. "Never free inside your own callback":
+ * free here. */
 void loop_defer(struct loop *l, loop_fn fn, void *arg);
 /* Calls free(p) at the end of this turn. */
 void loop_defer_free(struct loop *l, void *p);
@@ -51,8 +53,8 @@ static inline bool timer_armed(const struct timer *t)
 /* Calls fn on this loop when the process gets signum. Control loop only. */
 void loop_on_signal(struct loop *l, int signum, loop_fn fn, void *arg);
 
-/* The longest and the p99.9 lateness of this loop's turns in µs since the last call (own heartbeat every 100 ms and the time
- * a turn took); from any thread. */
+/* The longest and the p99.9 lateness of this loop's turns in µs since the last call (own heartbeat
+ * every 100 ms and the time a turn took); from any thread. */
 struct loop_lag {
     uint64_t max_us, p999_us, beats;
     int64_t last_beat_ms;

@@ -1,4 +1,5 @@
-/* See metrics.h. Series are found under a lock once and updated through their pointer ever after. */
+/* See metrics.h. Series are found under a lock once and updated through their pointer ever after.
+ */
 #include "base/metrics.h"
 
 #include <pthread.h>
@@ -9,8 +10,8 @@
 enum { MAX_TABLES = 16, MAX_SERIES = 2000, BUCKETS = 14 };
 
 /* Upper bounds in µs; the last bucket is +Inf. */
-static const int64_t bounds_us[BUCKETS - 1] = {100,   500,    1000,   5000,    10000,   25000,  50000,
-                                               100000, 250000, 500000, 1000000, 5000000, 30000000};
+static const int64_t bounds_us[BUCKETS - 1] = {
+    100, 500, 1000, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 5000000, 30000000};
 
 struct metric {
     const struct metric_def *def;

@@ -1,5 +1,6 @@
-/* Metrics: tables of rows; counters, gauges and histograms; Prometheus text 0.0.4. Labels come from rows and configured
- * names, never from a client. Updates are relaxed atomics: any thread, any time. */
+/* Metrics: tables of rows; counters, gauges and histograms; Prometheus text 0.0.4. Labels come from
+ * rows and configured names, never from a client. Updates are relaxed atomics: any thread, any
+ * time. */
 #ifndef BASE_METRICS_H
 #define BASE_METRICS_H
 
@@ -17,10 +18,12 @@ struct metric_def {
 /* A family at run time; opaque. */
 struct metric;
 
-/* Registers a table (once, before threads). rows and its strings live for ever. Returns the base index of the table. */
+/* Registers a table (once, before threads). rows and its strings live for ever. Returns the base
+ * index of the table. */
 void metrics_register(const struct metric_def *rows, size_t n);
-/* A series of the row with these label values (copied; "" for none), made on first use. At most 2,000 a family; above, the
- * series "other". The pointer stays valid for ever: keep it. Takes a lock: not on the hot path. */
+/* A series of the row with these label values (copied; "" for none), made on first use. At most
+ * 2,000 a family; above, the series "other". The pointer stays valid for ever: keep it. Takes a
+ * lock: not on the hot path. */
 struct metric *metric_series(const struct metric_def *row, const char *v1, const char *v2);
 void metric_add(struct metric *m, int64_t by);
 void metric_set(struct metric *m, int64_t v);

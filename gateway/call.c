@@ -1,12 +1,13 @@
-/* See call.h. Every call that was admitted ends exactly once: answered, failed or cancelled (the conservation that the metrics
- * show). */
+/* See call.h. Every call that was admitted ends exactly once: answered, failed or cancelled (the
+ * conservation that the metrics show). */
 #include "gateway/call.h"
 
 #include "base/clock.h"
 #include "gateway/catalog.h"
 #include "gateway/upstream.h"
 
-static const char *ref_name(const struct call *c, uint32_t ref, enum method_route *route, uint32_t *tok)
+static const char *ref_name(const struct call *c, uint32_t ref, enum method_route *route,
+                            uint32_t *tok)
 {
     if (json_str_eq(c->doc, json_get(c->doc, ref, STR("type")), STR("ref/prompt"))) {
         *route = ROUTE_PROMPT;
@@ -56,11 +57,13 @@ bool call_resolve(struct call *c, struct err *e)
         return false;
     int shown = (int)(c->public_target.n < 200 ? c->public_target.n : 200);
     if (!cat || !catalog_resolve(cat, route, c->public_target, &c->arena, &t))
-        return err_set(e, ERR_NOT_FOUND, "unknown %s: %.*s", kind_word(route), shown, c->public_target.p);
+        return err_set(e, ERR_NOT_FOUND, "unknown %s: %.*s", kind_word(route), shown,
+                       c->public_target.p);
     const struct mount_info *m = &cat->mounts[t.mount];
     const char *name = cat->config->mounts[t.mount].name;
     if (m->state == MOUNT_NEEDS_AUTH)
-        return err_set(e, ERR_UNAVAILABLE, "upstream %s needs authorization; its operator has to configure it", name);
+        return err_set(e, ERR_UNAVAILABLE,
+                       "upstream %s needs authorization; its operator has to configure it", name);
     if (t.mount >= (int)c->shard->upstream_count)
         return err_set(e, ERR_UNAVAILABLE, "upstream %s is not there any more", name);
     c->up = upstream_ref(c->shard->upstreams[t.mount]);

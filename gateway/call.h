@@ -1,4 +1,5 @@
-/* One request in flight: who asks, what, of which mount; events go to its sink, whatever era either side speaks. */
+/* One request in flight: who asks, what, of which mount; events go to its sink, whatever era either
+ * side speaks. */
 #ifndef GATEWAY_CALL_H
 #define GATEWAY_CALL_H
 
@@ -23,13 +24,16 @@ struct outcome {
     const struct err *err;      /* FAILED: ours */
 };
 
-/* Where a call's events go. All are called on the call's own loop; done exactly once, unless the call is cancelled. */
+/* Where a call's events go. All are called on the call's own loop; done exactly once, unless the
+ * call is cancelled. */
 struct call_sink {
-    /* params of notifications/progress; the token in it is the upstream's and is to be replaced by the caller's. */
+    /* params of notifications/progress; the token in it is the upstream's and is to be replaced by
+     * the caller's. */
     void (*progress)(struct call *c, const struct json_doc *d, uint32_t params);
     /* params of notifications/message. */
     void (*log)(struct call *c, const struct json_doc *d, uint32_t params);
-    /* A legacy upstream asks while the call runs. Takes the ask: answers it with ask_answer or ask_refuse, now or later. */
+    /* A legacy upstream asks while the call runs. Takes the ask: answers it with ask_answer or
+     * ask_refuse, now or later. */
     void (*input)(struct call *c, struct ask *ask);
     void (*done)(struct call *c, const struct outcome *o);
 };
@@ -47,20 +51,21 @@ struct call {
     uint32_t params;
     /* Who asks */
     bool legacy_client;
-    struct session *session;    /* legacy clients; NULL for the gateway's own calls */
+    struct session *session;             /* legacy clients; NULL for the gateway's own calls */
     struct str client_caps, client_info; /* raw JSON objects, or empty */
-    int log_level;              /* index of MCP's levels, 0 = debug; LOG_LEVEL_NONE: no log messages wanted */
-    struct str progress_token;  /* raw JSON, or empty */
-    struct str param_fields;    /* unrecognised Mcp-Param-* lines to hand on to a modern HTTP upstream */
+    int log_level; /* index of MCP's levels, 0 = debug; LOG_LEVEL_NONE: no log messages wanted */
+    struct str progress_token; /* raw JSON, or empty */
+    struct str
+        param_fields; /* unrecognised Mcp-Param-* lines to hand on to a modern HTTP upstream */
 
     /* Where it goes */
-    struct upstream *up;              /* counted; set by call_start or by the gateway's own callers */
+    struct upstream *up; /* counted; set by call_start or by the gateway's own callers */
     const struct catalog_entry *entry; /* borrowed from catalog; NULL for unlisted names */
-    struct catalog *catalog;          /* counted: keeps entry */
-    struct str target;                /* the upstream's own name or URI */
-    struct str public_target;         /* what the client wrote */
-    uint32_t target_tok;              /* where in doc it stands; JSON_NONE: nowhere */
-    struct str upstream_state;        /* opened requestState, to be sent instead of the client's */
+    struct catalog *catalog;           /* counted: keeps entry */
+    struct str target;                 /* the upstream's own name or URI */
+    struct str public_target;          /* what the client wrote */
+    uint32_t target_tok;               /* where in doc it stands; JSON_NONE: nowhere */
+    struct str upstream_state;         /* opened requestState, to be sent instead of the client's */
     uint32_t state_tok;
 
     struct urequest *ureq;
@@ -70,17 +75,20 @@ struct call {
     struct arena arena;
 };
 
-/* Resolves the target and starts the call. False: it never started and e says why (ERR_NOT_FOUND, ERR_UNAVAILABLE …); the sink is
- * not called. True: the sink's done comes later, never before this returned, unless call_cancel is called first.
- * The caller has filled shard, method, sink, arg, doc, params and who asks. */
+/* Resolves the target and starts the call. False: it never started and e says why (ERR_NOT_FOUND,
+ * ERR_UNAVAILABLE …); the sink is not called. True: the sink's done comes later, never before this
+ * returned, unless call_cancel is called first. The caller has filled shard, method, sink, arg,
+ * doc, params and who asks. */
 bool call_start(struct call *c, struct err *e) MUST_USE;
 /* The first half of call_start: fills up, entry, target and so on, sends nothing. */
 bool call_resolve(struct call *c, struct err *e) MUST_USE;
 /* The second half: counts it and sends it. */
 void call_admit(struct call *c, const struct call_sink *sink, void *arg);
-/* Starts a call whose up, target and target_tok are set. Counted in metrics as upstream traffic only. */
+/* Starts a call whose up, target and target_tok are set. Counted in metrics as upstream traffic
+ * only. */
 void call_send(struct call *c);
-/* Gives the call up: the upstream is told in its way; the sink is not called any more. Fine when it has ended. */
+/* Gives the call up: the upstream is told in its way; the sink is not called any more. Fine when it
+ * has ended. */
 void call_cancel(struct call *c);
 /* For upstreams: ends the call with o. */
 void call_finish(struct call *c, const struct outcome *o);

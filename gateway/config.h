@@ -1,4 +1,5 @@
-/* The gateway's configuration: an immutable, counted snapshot made from file, environment and flags (rising precedence). */
+/* The gateway's configuration: an immutable, counted snapshot made from file, environment and flags
+ * (rising precedence). */
 #ifndef GATEWAY_CONFIG_H
 #define GATEWAY_CONFIG_H
 
@@ -17,28 +18,29 @@ enum duplicate_policy { DUPLICATE_WARN, DUPLICATE_ERROR, DUPLICATE_REPLACE, DUPL
 typedef char **strlist;
 
 struct mount_config {
-    char *name;       /* [a-z0-9]([a-z0-9-]*[a-z0-9])?, made legal from what was written */
-    char *prefix;     /* the namespace; "" for none; default: name */
+    char *name;   /* [a-z0-9]([a-z0-9-]*[a-z0-9])?, made legal from what was written */
+    char *prefix; /* the namespace; "" for none; default: name */
     enum mount_transport transport;
-    char *url;        /* HTTP, SSE */
-    char *url_shown;  /* url for logs and people: as written, without its query; NULL with stdio */
-    char *command;    /* stdio */
-    strlist args;     /* stdio; NULL-terminated, may be NULL */
+    char *url;       /* HTTP, SSE */
+    char *url_shown; /* url for logs and people: as written, without its query; NULL with stdio */
+    char *command;   /* stdio */
+    strlist args;    /* stdio; NULL-terminated, may be NULL */
     struct name_value *env; /* stdio: added to the small default environment */
     size_t envs;
     char *cwd;
     enum era_pin era;
     enum session_mode session;
-    char *bearer_token;      /* resolved from token/tokenEnv; NULL: none. Secret */
-    char *bearer_token_file; /* read at use, re-read when it changes; NULL: none */
-    char *bearer_hint;       /* what is configured for logs: "tokenEnv GITHUB_MCP_TOKEN"; NULL */
+    char *bearer_token;         /* resolved from token/tokenEnv; NULL: none. Secret */
+    char *bearer_token_file;    /* read at use, re-read when it changes; NULL: none */
+    char *bearer_hint;          /* what is configured for logs: "tokenEnv GITHUB_MCP_TOKEN"; NULL */
     struct name_value *headers; /* fixed upstream headers; values are secret */
     size_t header_count;
     char *ca_file;
     bool tls_insecure;
     int connect_ms, tls_ms, first_byte_ms, idle_ms, max_ms;
     strlist tools_allow, tools_deny; /* globs over upstream names; empty allow = all */
-    struct name_value *rename;       /* upstream tool name -> public name (used as it is, without the prefix) */
+    struct name_value
+        *rename; /* upstream tool name -> public name (used as it is, without the prefix) */
     size_t renames;
     strlist tags;
     bool prefix_uris; /* resourceUris: prefix */
@@ -46,11 +48,11 @@ struct mount_config {
 
 struct config {
     int refs;
-    strlist listen;        /* "127.0.0.1:8000"; at least one */
-    char *admin_listen;    /* NULL: control plane on the first loopback listener only */
+    strlist listen;     /* "127.0.0.1:8000"; at least one */
+    char *admin_listen; /* NULL: control plane on the first loopback listener only */
     bool admin_public;
-    char *path;            /* "/mcp" */
-    char *base_path;       /* of the other routes: "" or "/acme" */
+    char *path;      /* "/mcp" */
+    char *base_path; /* of the other routes: "" or "/acme" */
     char *server_name, *server_version;
     enum log_level log_level;
     bool log_json;
@@ -59,27 +61,28 @@ struct config {
     bool gateway_mode;     /* mounts are used */
     bool production;       /* MCP_ENV is prod, production or staging */
     strlist cors_origins;  /* exact origins, or "*" */
-    strlist allowed_hosts; /* Host values admitted besides localhost forms and the bound addresses; "*" = any */
+    strlist allowed_hosts; /* Host values admitted besides localhost forms and the bound addresses;
+                              "*" = any */
     char separator[8];     /* between prefix and name: "_" */
     int max_name;          /* 64 */
     enum duplicate_policy on_duplicate;
-    bool prefix_uris;      /* what mounts do that do not say */
-    int page_size;         /* of lists: 1000 */
-    size_t max_body_bytes; /* a client's request: 4 MiB */
-    size_t max_message_bytes; /* one upstream message: 16 MiB */
-    size_t max_buffered_bytes; /* all buffers of the process: 512 MiB */
-    int max_connections;   /* 10000 */
-    int max_sessions;      /* 10000 */
-    int session_idle_ms;   /* 1 h */
-    int startup_wait_ms;   /* how long the first lists wait for slow upstreams: 3000 */
+    bool prefix_uris;           /* what mounts do that do not say */
+    int page_size;              /* of lists: 1000 */
+    size_t max_body_bytes;      /* a client's request: 4 MiB */
+    size_t max_message_bytes;   /* one upstream message: 16 MiB */
+    size_t max_buffered_bytes;  /* all buffers of the process: 512 MiB */
+    int max_connections;        /* 10000 */
+    int max_sessions;           /* 10000 */
+    int session_idle_ms;        /* 1 h */
+    int startup_wait_ms;        /* how long the first lists wait for slow upstreams: 3000 */
     int drain_ms, lame_duck_ms; /* 25000; 0 on loopback else 5000 */
     int header_ms, body_ms, keep_alive_ms; /* 10000, 30000, 75000 */
-    uint8_t (*seal_keys)[32]; /* first mints */
+    uint8_t (*seal_keys)[32];              /* first mints */
     size_t seal_key_count;
     bool seal_keys_generated;
     struct mount_config *mounts;
     size_t mount_count;
-    char *source;          /* the file read, for messages; NULL when none */
+    char *source; /* the file read, for messages; NULL when none */
 };
 
 /* One problem of a configuration. */
@@ -93,9 +96,11 @@ struct config_problems {
     size_t n, errors;
 };
 
-/* Loads: file (NULL: none), then environ, then flags ("--listen=…" style, NULL-terminated, may be NULL). Collects every problem,
- * does not stop at the first. Returns owned (one reference), or NULL when problems->errors > 0. */
-struct config *config_load(const char *file, char *const *environ, const char *const *flags, struct config_problems *problems);
+/* Loads: file (NULL: none), then environ, then flags ("--listen=…" style, NULL-terminated, may be
+ * NULL). Collects every problem, does not stop at the first. Returns owned (one reference), or NULL
+ * when problems->errors > 0. */
+struct config *config_load(const char *file, char *const *environ, const char *const *flags,
+                           struct config_problems *problems);
 struct config *config_ref(struct config *c);
 void config_unref(struct config **c);
 /* Prints problems, one a line ("error: WHERE: WHAT"), to stderr-like text appended to out. */

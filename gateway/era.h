@@ -1,5 +1,5 @@
-/* The revisions of MCP: their names, what differs between them, and the words of the modern wire. Protocol versions appear in
- * the era files only. */
+/* The revisions of MCP: their names, what differs between them, and the words of the modern wire.
+ * Protocol versions appear in the era files only. */
 #ifndef GATEWAY_ERA_H
 #define GATEWAY_ERA_H
 
@@ -23,18 +23,19 @@ const char *era_modern(void);
 bool era_is_modern_or_later(struct str version);
 
 /* Names of reserved members of _meta (MCP 2026-07-28 basic/index). */
-#define META_VERSION "io.modelcontextprotocol/protocolVersion"
-#define META_CLIENT "io.modelcontextprotocol/clientInfo"
-#define META_CAPS "io.modelcontextprotocol/clientCapabilities"
-#define META_LOG "io.modelcontextprotocol/logLevel"
-#define META_SERVER "io.modelcontextprotocol/serverInfo"
+#define META_VERSION      "io.modelcontextprotocol/protocolVersion"
+#define META_CLIENT       "io.modelcontextprotocol/clientInfo"
+#define META_CAPS         "io.modelcontextprotocol/clientCapabilities"
+#define META_LOG          "io.modelcontextprotocol/logLevel"
+#define META_SERVER       "io.modelcontextprotocol/serverInfo"
 #define META_SUBSCRIPTION "io.modelcontextprotocol/subscriptionId"
-#define META_TASK "io.modelcontextprotocol/related-task"
+#define META_TASK         "io.modelcontextprotocol/related-task"
 
 /* The index of an MCP log level ("debug" = 0 … "emergency" = 7), or -1. */
 int era_log_level(struct str name);
 
-/* Values mirrored in headers: plain, or `=?base64?…?=` (MCP 2026-07-28 basic/transports/streamable-http). Decode is strict. */
+/* Values mirrored in headers: plain, or `=?base64?…?=` (MCP 2026-07-28
+ * basic/transports/streamable-http). Decode is strict. */
 void era_header_encode(struct buf *out, struct str value);
 bool era_header_decode(struct buf *out, struct str value) MUST_USE;
 

@@ -1,4 +1,5 @@
-/* The codec towards legacy clients (MCP 2024-11-05 to 2025-11-25): sessions, and results without what is new in the modern era. */
+/* The codec towards legacy clients (MCP 2024-11-05 to 2025-11-25): sessions, and results without
+ * what is new in the modern era. */
 #include "base/clock.h"
 #include "gateway/era.h"
 #include "gateway/lists.h"
@@ -56,16 +57,19 @@ static void answer_initialize(struct request *r, struct session *ss)
 static void initialize(struct request *r)
 {
     const struct json_doc *d = &r->doc;
-    uint32_t version = r->msg.params == JSON_NONE ? JSON_NONE : json_get(d, r->msg.params, STR("protocolVersion"));
+    uint32_t version =
+        r->msg.params == JSON_NONE ? JSON_NONE : json_get(d, r->msg.params, STR("protocolVersion"));
     if (!json_is(d, version, JSON_STRING)) {
-        (void)refuse(r, 400, RPC_INVALID_PARAMS, "params.protocolVersion is missing or not a string");
+        (void)refuse(r, 400, RPC_INVALID_PARAMS,
+                     "params.protocolVersion is missing or not a string");
         return;
     }
     const struct era_features *f = era_legacy(json_str(d, version, &r->call.arena));
     struct str caps = json_raw(d, json_get(d, r->msg.params, STR("capabilities")));
     struct str info = json_raw(d, json_get(d, r->msg.params, STR("clientInfo")));
-    struct session *ss = session_new(r->shard, f ? f->version : era_latest_legacy(), caps.n ? caps : STR("{}"),
-                                     info.n ? info : STR("{\"name\":\"unknown\",\"version\":\"0\"}"));
+    struct session *ss =
+        session_new(r->shard, f ? f->version : era_latest_legacy(), caps.n ? caps : STR("{}"),
+                    info.n ? info : STR("{\"name\":\"unknown\",\"version\":\"0\"}"));
     if (!ss) {
         (void)refuse(r, 503, RPC_INTERNAL_ERROR, "too many sessions; try again later");
         return;
@@ -123,8 +127,8 @@ static void edit_modern(const struct json_doc *d, uint32_t tok, struct json_edit
             json_edit_remove(es, d, tok, k);
     }
     uint32_t meta = json_get(d, tok, STR("_meta"));
-    for (uint32_t k = json_is(d, meta, JSON_OBJECT) ? json_first(d, meta) : JSON_NONE; k != JSON_NONE;
-         k = json_next(d, meta, k))
+    for (uint32_t k = json_is(d, meta, JSON_OBJECT) ? json_first(d, meta) : JSON_NONE;
+         k != JSON_NONE; k = json_next(d, meta, k))
         if (json_str_eq(d, k, STR(META_SERVER)))
             json_edit_remove(es, d, meta, k);
 }
@@ -170,9 +174,10 @@ static void on_done(struct call *c, const struct outcome *o)
         return;
     }
     if (!json_is(o->doc, o->tok, JSON_OBJECT) || wants_retry(o)) {
-        request_error(r, 200, RPC_INTERNAL_ERROR,
-                      STR("the upstream's result asks for input that cannot be carried to this client"),
-                      STR("{\"reason\":\"input_not_supported\"}"));
+        request_error(
+            r, 200, RPC_INTERNAL_ERROR,
+            STR("the upstream's result asks for input that cannot be carried to this client"),
+            STR("{\"reason\":\"input_not_supported\"}"));
         return;
     }
     if (o->modern)
@@ -185,7 +190,8 @@ static void on_done(struct call *c, const struct outcome *o)
     request_answer(r, 200, buf_str(out));
 }
 
-static const struct call_sink legacy_sink = {.progress = on_progress, .log = on_log, .input = on_input, .done = on_done};
+static const struct call_sink legacy_sink = {
+    .progress = on_progress, .log = on_log, .input = on_input, .done = on_done};
 
 /* ---- requests ---- */
 
@@ -193,7 +199,8 @@ static void list(struct request *r)
 {
     struct err e;
     struct buf b = {0};
-    uint32_t tok = r->msg.params == JSON_NONE ? JSON_NONE : json_get(&r->doc, r->msg.params, STR("cursor"));
+    uint32_t tok =
+        r->msg.params == JSON_NONE ? JSON_NONE : json_get(&r->doc, r->msg.params, STR("cursor"));
     struct str cursor = {0};
     if (tok != JSON_NONE) {
         cursor = json_str(&r->doc, tok, &r->call.arena);
@@ -213,7 +220,8 @@ static void list(struct request *r)
 static void prepare(struct request *r)
 {
     struct call *c = &r->call;
-    uint32_t meta = r->msg.params == JSON_NONE ? JSON_NONE : json_get(&r->doc, r->msg.params, STR("_meta"));
+    uint32_t meta =
+        r->msg.params == JSON_NONE ? JSON_NONE : json_get(&r->doc, r->msg.params, STR("_meta"));
     c->shard = r->shard;
     c->method = r->method;
     c->doc = &r->doc;
@@ -243,7 +251,8 @@ static void answer_failed(struct request *r, const struct err *e)
     buf_fini(&data);
 }
 
-/* Own conversations are asked themselves; shared ones through the watch, which counts who wants what. */
+/* Own conversations are asked themselves; shared ones through the watch, which counts who wants
+ * what. */
 static void subscribe(struct request *r, bool on)
 {
     struct call *c = &r->call;
@@ -260,8 +269,10 @@ static void subscribe(struct request *r, bool on)
     }
     if (changed)
         watch_subscribe(r->shard->gw, c->up->index, c->target, on);
-    /* A shared child is the watch's own conversation: asked once more, it answers for itself, and in order with what follows. */
-    if (on && c->up->cfg->transport == MOUNT_STDIO && c->catalog->mounts[c->up->index].server.era == UP_LEGACY)
+    /* A shared child is the watch's own conversation: asked once more, it answers for itself, and
+     * in order with what follows. */
+    if (on && c->up->cfg->transport == MOUNT_STDIO &&
+        c->catalog->mounts[c->up->index].server.era == UP_LEGACY)
         call_admit(c, &legacy_sink, r);
     else
         answer_empty(r);
@@ -283,7 +294,8 @@ static void set_level(struct request *r)
 static void session_request(struct request *r)
 {
     struct err e;
-    const struct method *m = r->method = method_find(json_str(&r->doc, r->msg.method, &r->call.arena));
+    const struct method *m = r->method =
+        method_find(json_str(&r->doc, r->msg.method, &r->call.arena));
     if (!m || !m->legacy) {
         (void)refuse(r, 200, RPC_METHOD_NOT_FOUND, "no such method");
     } else if (m->action == METHOD_LIST) {
@@ -340,7 +352,8 @@ void era_legacy_request(struct request *r)
         return;
     }
     if (!id.p) {
-        (void)refuse(r, 400, RPC_INVALID_REQUEST, "the header Mcp-Session-Id is missing; initialize first");
+        (void)refuse(r, 400, RPC_INVALID_REQUEST,
+                     "the header Mcp-Session-Id is missing; initialize first");
         return;
     }
     struct session *ss = session_find(r->shard, id, &elsewhere);

@@ -1,5 +1,5 @@
-/* The codec towards modern clients (MCP 2026-07-28): classification of requests, header validation, results and errors as this
- * revision shapes them. */
+/* The codec towards modern clients (MCP 2026-07-28): classification of requests, header validation,
+ * results and errors as this revision shapes them. */
 #include "base/clock.h"
 #include "gateway/era.h"
 #include "gateway/listen.h"
@@ -29,7 +29,8 @@ static bool unsupported(struct request *r, uint32_t version)
     buf_addf(&data, "{\"supported\":[\"%s\"],\"requested\":", era_modern());
     buf_add_str(&data, json_raw(&r->doc, version));
     buf_addc(&data, '}');
-    request_error(r, 400, RPC_UNSUPPORTED_VERSION, STR("this protocol version is not supported"), buf_str(&data));
+    request_error(r, 400, RPC_UNSUPPORTED_VERSION, STR("this protocol version is not supported"),
+                  buf_str(&data));
     buf_fini(&data);
     return false;
 }
@@ -41,20 +42,26 @@ static bool classify_by_header(struct request *r, struct str hdr, bool *modern)
         return true;
     switch (r->msg.kind) {
     case RPC_NOTIFICATION: request_accepted(r); return false;
-    case RPC_RESPONSE: return refuse(r, 400, RPC_INVALID_REQUEST, "clients do not send responses in this revision");
+    case RPC_RESPONSE:
+        return refuse(r, 400, RPC_INVALID_REQUEST,
+                      "clients do not send responses in this revision");
     case RPC_REQUEST: break;
     }
     if (rpc_is(&r->msg, STR("initialize")))
-        return refuse(r, 400, RPC_HEADER_MISMATCH, "initialize belongs to earlier revisions than the header names");
+        return refuse(r, 400, RPC_HEADER_MISMATCH,
+                      "initialize belongs to earlier revisions than the header names");
     return refuse(r, 400, RPC_INVALID_PARAMS,
-                  "params._meta lacks " META_VERSION " and " META_CAPS ", which this revision requires");
+                  "params._meta lacks " META_VERSION " and " META_CAPS
+                  ", which this revision requires");
 }
 
 bool era_classify(struct request *r, bool *modern)
 {
     const struct json_doc *d = &r->doc;
-    uint32_t meta = r->msg.params == JSON_NONE ? JSON_NONE : json_get(d, r->msg.params, STR("_meta"));
-    uint32_t version = json_is(d, meta, JSON_OBJECT) ? json_get(d, meta, STR(META_VERSION)) : JSON_NONE;
+    uint32_t meta =
+        r->msg.params == JSON_NONE ? JSON_NONE : json_get(d, r->msg.params, STR("_meta"));
+    uint32_t version =
+        json_is(d, meta, JSON_OBJECT) ? json_get(d, meta, STR(META_VERSION)) : JSON_NONE;
     struct str hdr = header(r, "MCP-Protocol-Version");
     if (http1_count(r->x->head, STR("MCP-Protocol-Version")) > 1)
         return refuse(r, 400, RPC_HEADER_MISMATCH, "MCP-Protocol-Version is given twice");
@@ -69,7 +76,8 @@ bool era_classify(struct request *r, bool *modern)
     if (!hdr.p)
         return refuse(r, 400, RPC_HEADER_MISMATCH, "the header MCP-Protocol-Version is missing");
     if (!json_str_eq(d, version, hdr))
-        return refuse(r, 400, RPC_HEADER_MISMATCH, "MCP-Protocol-Version differs from the body's " META_VERSION);
+        return refuse(r, 400, RPC_HEADER_MISMATCH,
+                      "MCP-Protocol-Version differs from the body's " META_VERSION);
     if (!str_eq(hdr, str_of(era_modern())))
         return unsupported(r, version);
     *modern = true;
@@ -82,8 +90,8 @@ static bool header_is(struct request *r, const char *name, struct str want)
 {
     struct buf value = {0};
     struct str raw = header(r, name);
-    bool ok = raw.p && http1_count(r->x->head, str_of(name)) == 1 && era_header_decode(&value, raw) &&
-              str_eq(buf_str(&value), want);
+    bool ok = raw.p && http1_count(r->x->head, str_of(name)) == 1 &&
+              era_header_decode(&value, raw) && str_eq(buf_str(&value), want);
     buf_fini(&value);
     if (ok)
         return true;
@@ -97,15 +105,16 @@ static bool number_text_eq(struct str a, struct str b)
     /* 42 and 42.0 are one integer (SHOULD compare numerically); other texts compare as they are. */
     struct json_doc x = {0}, y = {0};
     bool eq = str_eq(a, b);
-    if (!eq && json_parse(&x, a.p, a.n, NULL) && json_parse(&y, b.p, b.n, NULL) && json_is(&x, 0, JSON_NUMBER) &&
-        json_is(&y, 0, JSON_NUMBER))
+    if (!eq && json_parse(&x, a.p, a.n, NULL) && json_parse(&y, b.p, b.n, NULL) &&
+        json_is(&x, 0, JSON_NUMBER) && json_is(&y, 0, JSON_NUMBER))
         eq = json_double(&x, 0) == json_double(&y, 0);
     json_fini(&x);
     json_fini(&y);
     return eq;
 }
 
-/* One mirrored argument: its header must be there exactly when the argument is, with the same value. */
+/* One mirrored argument: its header must be there exactly when the argument is, with the same
+ * value. */
 static bool param_ok(struct request *r, const struct header_param *p, struct buf *value)
 {
     const struct json_doc *d = &r->doc;
@@ -136,7 +145,8 @@ static bool is_known_param(const struct catalog_entry *e, struct str name)
     return false;
 }
 
-/* Mirrored arguments are validated; headers of that kind that no schema names are handed on (MUST forward). */
+/* Mirrored arguments are validated; headers of that kind that no schema names are handed on (MUST
+ * forward). */
 static bool check_params(struct request *r)
 {
     const struct catalog_entry *e = r->call.entry;
@@ -146,14 +156,16 @@ static bool check_params(struct request *r)
         ok = param_ok(r, &e->params[i], &value);
     for (int i = 0; i < r->x->head->fields && ok; i++) {
         const struct http1_field *f = &r->x->head->field[i];
-        if (f->name.n > 10 && str_ieq((struct str){f->name.p, 10}, STR("mcp-param-")) && !is_known_param(e, f->name))
+        if (f->name.n > 10 && str_ieq((struct str){f->name.p, 10}, STR("mcp-param-")) &&
+            !is_known_param(e, f->name))
             (void)!http1_add_field(&rest, f->name, f->value);
     }
     if (ok && rest.n)
         r->call.param_fields = (struct str){arena_dup(&r->call.arena, rest.p, rest.n), rest.n};
     buf_fini(&value);
     buf_fini(&rest);
-    return ok || refuse(r, 400, RPC_HEADER_MISMATCH, "an Mcp-Param header is missing or differs from its argument");
+    return ok || refuse(r, 400, RPC_HEADER_MISMATCH,
+                        "an Mcp-Param header is missing or differs from its argument");
 }
 
 /* ---- requestState: the upstream's, inside our seal ---- */
@@ -192,11 +204,12 @@ static bool open_state(struct call *c)
     if (c->state_tok == JSON_NONE)
         return true;
     state_context(c, &context);
-    bool ok = sealer_open(c->shard->gw->sealer, "state", buf_str(&context), json_str(c->doc, c->state_tok, &c->arena),
-                          &plain, NULL);
+    bool ok = sealer_open(c->shard->gw->sealer, "state", buf_str(&context),
+                          json_str(c->doc, c->state_tok, &c->arena), &plain, NULL);
     rest = buf_str(&plain);
-    ok = ok && str_split(&rest, '\n', &mount) && str_split(&rest, '\n', &expires) && str_to_u64(expires, &at) &&
-         str_eq(mount, str_of(c->up->cfg->name)) && (int64_t)at > clock_wall_ms();
+    ok = ok && str_split(&rest, '\n', &mount) && str_split(&rest, '\n', &expires) &&
+         str_to_u64(expires, &at) && str_eq(mount, str_of(c->up->cfg->name)) &&
+         (int64_t)at > clock_wall_ms();
     if (ok)
         c->upstream_state = (struct str){arena_dup(&c->arena, rest.p, rest.n), rest.n};
     buf_fini(&context);
@@ -227,7 +240,8 @@ static void on_log(struct call *c, const struct json_doc *d, uint32_t params)
     struct request *r = c->arg;
     struct arena a = {0};
     struct buf m = {0};
-    if (r->sse_ok && era_log_level(json_str(d, json_get(d, params, STR("level")), &a)) >= c->log_level) {
+    if (r->sse_ok &&
+        era_log_level(json_str(d, json_get(d, params, STR("level")), &a)) >= c->log_level) {
         rpc_notification(&m, STR("notifications/message"), json_raw(d, params));
         (void)request_event(r, buf_str(&m));
     }
@@ -249,11 +263,12 @@ static enum result_type result_type(const struct json_doc *d, uint32_t tok)
     return json_str_eq(d, t, STR("input_required")) ? RT_INPUT : RT_UNKNOWN;
 }
 
-static void edit_server_info(const struct request *r, const struct json_doc *d, uint32_t tok, struct json_edits *es,
-                             struct buf *info)
+static void edit_server_info(const struct request *r, const struct json_doc *d, uint32_t tok,
+                             struct json_edits *es, struct buf *info)
 {
     uint32_t meta = json_get(d, tok, STR("_meta"));
-    uint32_t server = json_is(d, meta, JSON_OBJECT) ? json_get(d, meta, STR(META_SERVER)) : JSON_NONE;
+    uint32_t server =
+        json_is(d, meta, JSON_OBJECT) ? json_get(d, meta, STR(META_SERVER)) : JSON_NONE;
     if (server == JSON_NONE)
         return;
     lists_server_info(r->shard->config, info);
@@ -265,7 +280,8 @@ static bool sane_ttl(const struct json_doc *d, uint32_t tok)
     return json_is(d, tok, JSON_NUMBER) && json_double(d, tok) >= 0;
 }
 
-static void render_result(struct request *r, const struct json_doc *d, uint32_t tok, enum result_type type, struct buf *out)
+static void render_result(struct request *r, const struct json_doc *d, uint32_t tok,
+                          enum result_type type, struct buf *out)
 {
     struct call *c = &r->call;
     struct json_edits es = {0};
@@ -303,7 +319,8 @@ static void render_result(struct request *r, const struct json_doc *d, uint32_t 
 /* Errors that speak of our own request to the upstream stay between us and it. */
 static bool is_hop_local(int64_t code)
 {
-    return code == RPC_HEADER_MISMATCH || code == RPC_UNSUPPORTED_VERSION || code == RPC_URL_ELICITATION;
+    return code == RPC_HEADER_MISMATCH || code == RPC_UNSUPPORTED_VERSION ||
+           code == RPC_URL_ELICITATION;
 }
 
 static void answer_error(struct request *r, const struct json_doc *d, uint32_t tok)
@@ -343,9 +360,11 @@ static void on_done(struct call *c, const struct outcome *o)
         request_answer(r, 200, buf_str(out));
         return;
     }
-    enum result_type type = json_is(o->doc, o->tok, JSON_OBJECT) ? result_type(o->doc, o->tok) : RT_UNKNOWN;
+    enum result_type type =
+        json_is(o->doc, o->tok, JSON_OBJECT) ? result_type(o->doc, o->tok) : RT_UNKNOWN;
     if (type == RT_UNKNOWN || (type == RT_INPUT && !c->method->interactive)) {
-        request_error(r, 200, RPC_INTERNAL_ERROR, STR("the upstream answered with an unknown kind of result"),
+        request_error(r, 200, RPC_INTERNAL_ERROR,
+                      STR("the upstream answered with an unknown kind of result"),
                       STR("{\"reason\":\"bad_upstream\"}"));
         return;
     }
@@ -353,7 +372,8 @@ static void on_done(struct call *c, const struct outcome *o)
     request_answer(r, 200, buf_str(out));
 }
 
-static const struct call_sink modern_sink = {.progress = on_progress, .log = on_log, .done = on_done};
+static const struct call_sink modern_sink = {
+    .progress = on_progress, .log = on_log, .done = on_done};
 
 /* ---- requests ---- */
 
@@ -423,8 +443,10 @@ static void start_call(struct request *r, uint32_t meta)
         if (!check_params(r))
             return;
         if (!open_state(c)) {
-            request_error(r, 200, RPC_INVALID_PARAMS, STR("requestState is not valid for this request (any more); call again without it"),
-                          (struct str){0});
+            request_error(
+                r, 200, RPC_INVALID_PARAMS,
+                STR("requestState is not valid for this request (any more); call again without it"),
+                (struct str){0});
             return;
         }
         call_admit(c, &modern_sink, r);
@@ -461,7 +483,8 @@ void era_modern_request(struct request *r)
     const struct json_doc *d = &r->doc;
     uint32_t meta = json_get(d, r->msg.params, STR("_meta"));
     if (r->msg.kind != RPC_REQUEST) {
-        request_accepted(r); /* over HTTP nothing is said by notifications: closing the stream cancels */
+        request_accepted(
+            r); /* over HTTP nothing is said by notifications: closing the stream cancels */
         return;
     }
     if (!json_is(d, json_get(d, meta, STR(META_CAPS)), JSON_OBJECT)) {
@@ -478,7 +501,8 @@ void era_modern_request(struct request *r)
     }
     const char *member = name_member(r->method);
     uint32_t name = member ? json_get(d, r->msg.params, str_of(member)) : JSON_NONE;
-    if (json_is(d, name, JSON_STRING) && !header_is(r, "Mcp-Name", json_str(d, name, &r->call.arena)))
+    if (json_is(d, name, JSON_STRING) &&
+        !header_is(r, "Mcp-Name", json_str(d, name, &r->call.arena)))
         return;
     if (r->method->action == METHOD_CALL)
         start_call(r, meta);

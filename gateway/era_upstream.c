@@ -1,5 +1,5 @@
-/* The codec towards servers of both eras. Params go through as they came; only the target's name, reserved members of _meta
- * and our own state are replaced. */
+/* The codec towards servers of both eras. Params go through as they came; only the target's name,
+ * reserved members of _meta and our own state are replaced. */
 #include "gateway/catalog.h"
 #include "gateway/era.h"
 #include "gateway/session.h"
@@ -30,24 +30,28 @@ static void modern_members(const struct call *c, struct buf *out)
     static const char *const levels[] = {"debug", "info",     "notice", "warning",
                                          "error", "critical", "alert",  "emergency"};
     buf_addf(out, "\"" META_VERSION "\":\"%s\",\"" META_CLIENT "\":", era_modern());
-    buf_add_str(out, c->client_info.n ? c->client_info : STR("{\"name\":\"headgate\",\"version\":\"0\"}"));
-    /* A legacy client's capabilities would invite questions that are not carried across eras yet. */
+    buf_add_str(out, c->client_info.n ? c->client_info
+                                      : STR("{\"name\":\"headgate\",\"version\":\"0\"}"));
+    /* A legacy client's capabilities would invite questions that are not carried across eras yet.
+     */
     buf_adds(out, ",\"" META_CAPS "\":{}");
     if (c->log_level != LOG_LEVEL_NONE)
         buf_addf(out, ",\"" META_LOG "\":\"%s\"", levels[c->log_level]);
 }
 
-/* A task that a server would make for this request could not be found again: the extension is not declared. */
+/* A task that a server would make for this request could not be found again: the extension is not
+ * declared. */
 static void hide_tasks(struct json_edits *es, const struct json_doc *d, uint32_t meta)
 {
     uint32_t ext = json_get(d, json_get(d, meta, STR(META_CAPS)), STR("extensions"));
-    for (uint32_t k = json_first(d, ext); ext != JSON_NONE && k != JSON_NONE; k = json_next(d, ext, k))
+    for (uint32_t k = json_first(d, ext); ext != JSON_NONE && k != JSON_NONE;
+         k = json_next(d, ext, k))
         if (json_str_eq(d, k, STR("io.modelcontextprotocol/tasks")))
             json_edit_remove(es, d, ext, k);
 }
 
-static void edit_meta(const struct call *c, bool to_modern, struct str id, uint32_t meta, struct json_edits *es,
-                      struct str insert)
+static void edit_meta(const struct call *c, bool to_modern, struct str id, uint32_t meta,
+                      struct json_edits *es, struct str insert)
 {
     const struct json_doc *d = c->doc;
     for (uint32_t k = json_first(d, meta); k != JSON_NONE; k = json_next(d, meta, k)) {
@@ -87,7 +91,8 @@ static void add_params(const struct call *c, bool to_modern, uint64_t id, struct
     }
     if (c->state_tok != JSON_NONE)
         json_edit_replace(&es, d, c->state_tok, c->upstream_state);
-    for (uint32_t k = json_first(d, c->params); !to_modern && k != JSON_NONE; k = json_next(d, c->params, k))
+    for (uint32_t k = json_first(d, c->params); !to_modern && k != JSON_NONE;
+         k = json_next(d, c->params, k))
         if (json_str_eq(d, k, STR("inputResponses")) || json_str_eq(d, k, STR("requestState")))
             json_edit_remove(&es, d, c->params, k);
     json_edit_apply(&es, d, d->tok[c->params].off, d->tok[c->params].len, body);
@@ -107,8 +112,9 @@ static bool param_text(const struct call *c, const struct header_param *p, struc
     if (tok == JSON_NONE || json_is(c->doc, tok, JSON_NULL) || json_is(c->doc, tok, JSON_OBJECT) ||
         json_is(c->doc, tok, JSON_ARRAY))
         return false;
-    *out = json_is(c->doc, tok, JSON_STRING) ? json_str(c->doc, tok, (struct arena *)(uintptr_t)&c->arena)
-                                             : json_raw(c->doc, tok);
+    *out = json_is(c->doc, tok, JSON_STRING)
+               ? json_str(c->doc, tok, (struct arena *)(uintptr_t)&c->arena)
+               : json_raw(c->doc, tok);
     return true;
 }
 
@@ -131,7 +137,8 @@ static void modern_fields(const struct call *c, struct buf *fields)
     buf_add_str(fields, STR("\r\nMcp-Method: "));
     buf_add_str(fields, c->method->name);
     buf_add_str(fields, STR("\r\n"));
-    if (c->method->route == ROUTE_TOOL || c->method->route == ROUTE_PROMPT || c->method->route == ROUTE_URI)
+    if (c->method->route == ROUTE_TOOL || c->method->route == ROUTE_PROMPT ||
+        c->method->route == ROUTE_URI)
         add_encoded(fields, STR("Mcp-Name"), c->target);
     for (size_t i = 0; c->entry && i < c->entry->param_count; i++) {
         struct str value;
@@ -141,7 +148,8 @@ static void modern_fields(const struct call *c, struct buf *fields)
     buf_add_str(fields, c->param_fields);
 }
 
-void era_upstream_call(const struct call *c, const struct usession *us, uint64_t id, struct buf *fields, struct buf *body)
+void era_upstream_call(const struct call *c, const struct usession *us, uint64_t id,
+                       struct buf *fields, struct buf *body)
 {
     bool modern = !us || us->info.era == UP_MODERN;
     if (!us || !us->pipe) {
@@ -163,14 +171,16 @@ void era_upstream_call(const struct call *c, const struct usession *us, uint64_t
 #define OWN_CAPS "{\"sampling\":{},\"elicitation\":{\"form\":{},\"url\":{}},\"roots\":{}}"
 #define OWN_INFO "{\"name\":\"headgate\",\"version\":\"0.1.0\"}"
 
-void era_upstream_own(enum up_era era, uint64_t id, struct str method, struct str params, struct buf *fields,
-                      struct buf *body)
+void era_upstream_own(enum up_era era, uint64_t id, struct str method, struct str params,
+                      struct buf *fields, struct buf *body)
 {
     struct buf full = {0};
     if (era == UP_MODERN) {
-        buf_addf(fields, "MCP-Protocol-Version: %s\r\nMcp-Method: %.*s\r\n", era_modern(), STR_FMT(method));
-        buf_addf(&full, "{\"_meta\":{\"" META_VERSION "\":\"%s\",\"" META_CLIENT "\":" OWN_INFO ",\"" META_CAPS
-                        "\":" OWN_CAPS "}",
+        buf_addf(fields, "MCP-Protocol-Version: %s\r\nMcp-Method: %.*s\r\n", era_modern(),
+                 STR_FMT(method));
+        buf_addf(&full,
+                 "{\"_meta\":{\"" META_VERSION "\":\"%s\",\"" META_CLIENT "\":" OWN_INFO
+                 ",\"" META_CAPS "\":" OWN_CAPS "}",
                  era_modern());
         if (params.n > 2) {
             buf_addc(&full, ',');
@@ -204,10 +214,12 @@ static void add_client_caps(struct str caps, struct buf *out)
 
 void era_upstream_initialize(const struct usession *us, struct buf *params)
 {
-    /* Lists of servers that serve each client by itself are fetched as the most able client would see them. */
+    /* Lists of servers that serve each client by itself are fetched as the most able client would
+     * see them. */
     const struct mount_config *m = us->up->cfg;
-    bool watch = us->up->shard->index < 0 &&
-                 (m->session == SESSION_PER_CLIENT || (m->session == SESSION_AUTO && m->transport == MOUNT_HTTP));
+    bool watch =
+        us->up->shard->index < 0 && (m->session == SESSION_PER_CLIENT ||
+                                     (m->session == SESSION_AUTO && m->transport == MOUNT_HTTP));
     buf_addf(params, "{\"protocolVersion\":\"%s\",\"capabilities\":",
              us->owner ? session_version(us->owner) : era_latest_legacy());
     if (us->owner)
@@ -235,7 +247,8 @@ static void read_common(const struct json_doc *d, uint32_t result, struct server
     info->instructions = json_is(d, text, JSON_STRING) ? dup_raw(d, text) : NULL;
 }
 
-bool era_upstream_read_initialize(const struct json_doc *d, uint32_t result, struct server_info *info, struct err *e)
+bool era_upstream_read_initialize(const struct json_doc *d, uint32_t result,
+                                  struct server_info *info, struct err *e)
 {
     struct arena a = {0};
     struct str version = json_str(d, json_get(d, result, STR("protocolVersion")), &a);
@@ -247,14 +260,16 @@ bool era_upstream_read_initialize(const struct json_doc *d, uint32_t result, str
         uint32_t name = json_path(d, result, (const char *[]){"serverInfo", "name", NULL});
         info->name = json_is(d, name, JSON_STRING) ? dup_raw(d, name) : NULL;
     } else {
-        (void)err_set(e, ERR_BAD_UPSTREAM, "the server negotiated an unknown protocol version \"%.*s\"",
+        (void)err_set(e, ERR_BAD_UPSTREAM,
+                      "the server negotiated an unknown protocol version \"%.*s\"",
                       (int)(version.n < 40 ? version.n : 40), version.p ? version.p : "");
     }
     arena_fini(&a);
     return ok;
 }
 
-bool era_upstream_read_discover(const struct json_doc *d, uint32_t result, struct server_info *info, struct err *e)
+bool era_upstream_read_discover(const struct json_doc *d, uint32_t result, struct server_info *info,
+                                struct err *e)
 {
     if (!json_is(d, json_get(d, result, STR("supportedVersions")), JSON_ARRAY) ||
         !json_is(d, json_get(d, result, STR("capabilities")), JSON_OBJECT))
@@ -282,11 +297,13 @@ enum up_era era_upstream_judge(const struct rpc_msg *m)
 {
     int64_t code = 0;
     if (m->result != JSON_NONE)
-        return list_has_modern(m->doc, json_get(m->doc, m->result, STR("supportedVersions"))) ? UP_MODERN
-                                                                                              : UP_LEGACY;
+        return list_has_modern(m->doc, json_get(m->doc, m->result, STR("supportedVersions")))
+                   ? UP_MODERN
+                   : UP_LEGACY;
     (void)json_int(m->doc, json_get(m->doc, m->error, STR("code")), &code);
     uint32_t data = json_get(m->doc, m->error, STR("data"));
-    if (code == RPC_UNSUPPORTED_VERSION && list_has_modern(m->doc, json_get(m->doc, data, STR("supported"))))
+    if (code == RPC_UNSUPPORTED_VERSION &&
+        list_has_modern(m->doc, json_get(m->doc, data, STR("supported"))))
         return UP_MODERN;
     return UP_LEGACY;
 }

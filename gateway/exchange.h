@@ -1,4 +1,5 @@
-/* The seam between a client's transport and everything above it: one request and its answer. HTTP/1.1 implements it. */
+/* The seam between a client's transport and everything above it: one request and its answer.
+ * HTTP/1.1 implements it. */
 #ifndef GATEWAY_EXCHANGE_H
 #define GATEWAY_EXCHANGE_H
 
@@ -24,29 +25,33 @@ struct exchange {
     const struct http1_head *head; /* until the answer has begun */
     struct str body;               /* whole; stays where it is until the answer has ended */
     const struct net_addr *peer;
-    bool local_listener;           /* came in on a loopback address */
-    bool admin_listener;           /* came in on admin.listen */
+    bool local_listener; /* came in on a loopback address */
+    bool admin_listener; /* came in on admin.listen */
     bool answered, streaming;
-    void (*on_closed)(struct exchange *x); /* the client went away before the answer ended; x is invalid afterwards */
+    void (*on_closed)(struct exchange *x); /* the client went away before the answer ended; x is
+                                              invalid afterwards */
     void *arg;                             /* of who answers */
-    struct str cors;                       /* fields to add to the answer, from the origin check; in the arena */
-    struct arena arena;                    /* lives until the answer has ended */
+    struct str cors;    /* fields to add to the answer, from the origin check; in the arena */
+    struct arena arena; /* lives until the answer has ended */
 };
 
-/* Answers with a whole body (copied if it cannot be written at once). fields: complete header lines made by
- * http1_add_field, without Content-Length and Connection. After it x must not be used. */
+/* Answers with a whole body (copied if it cannot be written at once). fields: complete header lines
+ * made by http1_add_field, without Content-Length and Connection. After it x must not be used. */
 void exchange_reply(struct exchange *x, int status, struct str fields, struct str body);
 /* Answers with a JSON body. */
 void exchange_reply_json(struct exchange *x, int status, struct str body);
 /* Begins a 200 text/event-stream answer. fields: more header lines. */
 void exchange_stream_begin(struct exchange *x, struct str fields);
-/* Writes bytes of the stream; false when the client reads too slowly and the stream was cut (x is invalid then). */
+/* Writes bytes of the stream; false when the client reads too slowly and the stream was cut (x is
+ * invalid then). */
 bool exchange_stream_write(struct exchange *x, struct str bytes);
 /* Ends the stream. After it x must not be used. */
 void exchange_stream_end(struct exchange *x);
-/* Hands over the memory that x->body lies in (out is the caller's now), for a request that outlives its client; in on_closed. */
+/* Hands over the memory that x->body lies in (out is the caller's now), for a request that outlives
+ * its client; in on_closed. */
 void exchange_take_body(struct exchange *x, struct buf *out);
-/* Hands the exchange with its connection to another shard's loop, where its request is dispatched again. */
+/* Hands the exchange with its connection to another shard's loop, where its request is dispatched
+ * again. */
 void exchange_move(struct exchange *x, struct shard *to);
 
 #endif

@@ -1,5 +1,5 @@
-/* See gateway.h. The control thread runs here; data shards run a loop each. What they share is immutable and counted, and goes from
- * one to the other by mail. */
+/* See gateway.h. The control thread runs here; data shards run a loop each. What they share is
+ * immutable and counted, and goes from one to the other by mail. */
 #include "gateway/gateway.h"
 
 #include "base/child.h"
@@ -60,30 +60,50 @@ static void learn(struct shard *s)
         upstream_learn(s->upstreams[i], era_of(s->catalog, i));
 }
 
+/* A catalog on its way to all shards. Changes are told only when the last shard has it: a client that hears of one may ask any. */
+struct publication {
+    struct gateway *gw;
+    struct catalog *catalog;
+    uintptr_t changed; /* bit 1 << kind */
+    atomic_int left;
+};
+
+static void tell_changes(struct shard *s, void *arg)
+{
+    unsigned changed = (unsigned)(uintptr_t)arg;
+    sessions_list_changed(s, changed);
+    listeners_list_changed(s, changed);
+}
+
 static void take_catalog(struct shard *s, void *arg)
 {
-    struct catalog *fresh = arg, *old = s->catalog;
-    unsigned changed = 0;
-    for (int k = 0; old && k < KINDS; k++)
-        if (!catalog_same(old, fresh, (enum catalog_kind)k))
-            changed |= 1U << k;
-    s->catalog = fresh;
-    catalog_unref(&old);
+    struct publication *p = arg;
+    catalog_unref(&s->catalog);
+    s->catalog = p->catalog;
     learn(s);
-    if (changed) {
-        sessions_list_changed(s, changed);
-        listeners_list_changed(s, changed);
-    }
+    if (atomic_fetch_sub(&p->left, 1) > 1)
+        return;
+    if (p->changed)
+        gateway_post_all(p->gw, tell_changes, (void *)p->changed);
+    free(p);
 }
 
 void gateway_publish_catalog(struct gateway *gw, struct catalog *c)
 {
+    struct catalog *old = gw->control.catalog;
+    struct publication *p = xcalloc(1, sizeof *p);
+    p->gw = gw;
+    p->catalog = c;
+    atomic_store(&p->left, gw->shard_count);
+    for (int k = 0; old && k < KINDS; k++)
+        if (!catalog_same(old, c, (enum catalog_kind)k))
+            p->changed |= (uintptr_t)1 << k;
     for (int i = 0; i < gw->shard_count; i++)
         (void)catalog_ref(c); /* one for each shard, taken by take_catalog */
     atomic_store(&gw->catalog_version, c->version);
-    gateway_post_all(gw, take_catalog, c);
     catalog_unref(&gw->control.catalog);
     gw->control.catalog = c;
+    gateway_post_all(gw, take_catalog, p);
 }
 
 /* ---- configuration ---- */
@@ -111,20 +131,26 @@ static bool same_pairs(const struct name_value *a, size_t n, const struct name_v
     return true;
 }
 
-/* What a running upstream depends on; the rest of a mount is read from the new snapshot by the catalog. */
+/* What a running upstream depends on; the rest of a mount is read from the new snapshot by the
+ * catalog. */
 static bool same_mount(const struct mount_config *a, const struct mount_config *b)
 {
-    return strcmp(a->name, b->name) == 0 && strcmp(a->prefix, b->prefix) == 0 && a->transport == b->transport &&
-           same_text(a->url, b->url) && same_text(a->command, b->command) && same_list(a->args, b->args) &&
-           same_pairs(a->env, a->envs, b->env, b->envs) && same_text(a->cwd, b->cwd) && a->era == b->era &&
-           a->session == b->session && same_text(a->bearer_token, b->bearer_token) &&
+    return strcmp(a->name, b->name) == 0 && strcmp(a->prefix, b->prefix) == 0 &&
+           a->transport == b->transport && same_text(a->url, b->url) &&
+           same_text(a->command, b->command) && same_list(a->args, b->args) &&
+           same_pairs(a->env, a->envs, b->env, b->envs) && same_text(a->cwd, b->cwd) &&
+           a->era == b->era && a->session == b->session &&
+           same_text(a->bearer_token, b->bearer_token) &&
            same_text(a->bearer_token_file, b->bearer_token_file) &&
-           same_pairs(a->headers, a->header_count, b->headers, b->header_count) && same_text(a->ca_file, b->ca_file) &&
-           a->tls_insecure == b->tls_insecure && a->connect_ms == b->connect_ms && a->tls_ms == b->tls_ms &&
-           a->first_byte_ms == b->first_byte_ms && a->idle_ms == b->idle_ms && a->max_ms == b->max_ms;
+           same_pairs(a->headers, a->header_count, b->headers, b->header_count) &&
+           same_text(a->ca_file, b->ca_file) && a->tls_insecure == b->tls_insecure &&
+           a->connect_ms == b->connect_ms && a->tls_ms == b->tls_ms &&
+           a->first_byte_ms == b->first_byte_ms && a->idle_ms == b->idle_ms &&
+           a->max_ms == b->max_ms;
 }
 
-/* Gives the shard one upstream a mount: those whose mount is as it was stay, others end after their calls. */
+/* Gives the shard one upstream a mount: those whose mount is as it was stay, others end after their
+ * calls. */
 static void take_config(struct shard *s, void *arg)
 {
     struct config *fresh = arg, *old_config = s->config;
@@ -171,7 +197,8 @@ bool gateway_reload(struct gateway *gw, struct err *e)
     struct config *c = config_load(gw->config_file, environ, gw->flags, &problems);
     if (!c) {
         config_problems_format(&problems, &text);
-        (void)err_set(e, ERR_CONFIG, "%.*s", (int)(text.n < 300 ? text.n : 300), text.p ? text.p : "");
+        (void)err_set(e, ERR_CONFIG, "%.*s", (int)(text.n < 300 ? text.n : 300),
+                      text.p ? text.p : "");
         log_error("config.reload_failed", L_S("problems", buf_str(&text)));
         metric_add(metric_of(M_RELOAD_FAILURES), 1);
     }
@@ -180,8 +207,10 @@ bool gateway_reload(struct gateway *gw, struct err *e)
     buf_fini(&text);
     if (!c)
         return false;
-    if (!same_list(c->listen, gw->control.config->listen) || c->threads != gw->control.config->threads)
-        log_warn("config.needs_restart", L_STR("what", "listen and threads take effect at the next start"));
+    if (!same_list(c->listen, gw->control.config->listen) ||
+        c->threads != gw->control.config->threads)
+        log_warn("config.needs_restart",
+                 L_STR("what", "listen and threads take effect at the next start"));
     log_info("config.reloaded", L_INT("upstreams", c->mount_count));
     apply_config(gw, c);
     watch_start(gw->watch, NULL, NULL);
@@ -248,14 +277,16 @@ void gateway_drain(void *arg)
     log_info("drain.begun", L_INT("inflight", metric_get(metric_of(M_INFLIGHT))));
     metric_set(metric_of(M_DRAINING), 1);
     gateway_post_all(gw, begin_close, NULL);
-    timer_set(&gw->drain_timer, gw->control.loop, gw->control.config->lame_duck_ms, on_lame_duck_over, gw);
+    timer_set(&gw->drain_timer, gw->control.loop, gw->control.config->lame_duck_ms,
+              on_lame_duck_over, gw);
 }
 
 /* ---- life ---- */
 
 static void shard_init(struct shard *s, struct gateway *gw, int index)
 {
-    static const char *const names[] = {"data-0", "data-1", "data-2", "data-3", "data-4", "data-5", "data-6", "data-7"};
+    static const char *const names[] = {"data-0", "data-1", "data-2", "data-3",
+                                        "data-4", "data-5", "data-6", "data-7"};
     s->gw = gw;
     s->index = index;
     s->loop = loop_new(index < 0 ? "control" : index < 8 ? names[index] : "data-n");
@@ -384,7 +415,8 @@ static void report_live(struct gateway *gw)
             printf("%s: up, %s, %u tools, %u prompts, %u resources\n", name, m[i].server.version,
                    m[i].count[KIND_TOOLS], m[i].count[KIND_PROMPTS], m[i].count[KIND_RESOURCES]);
         else
-            printf("%s: %s: %s\n", name, mount_state_name(m[i].state), m[i].error ? m[i].error : "no answer yet");
+            printf("%s: %s: %s\n", name, mount_state_name(m[i].state),
+                   m[i].error ? m[i].error : "no answer yet");
         if (m[i].state != MOUNT_UP)
             gw->exit_code = 1;
     }
@@ -402,7 +434,8 @@ static void on_settled(void *arg)
     atomic_store(&gw->ready, true);
     gateway_post_all(gw, start_accepting, gw);
     announce(gw);
-    log_info("gateway.listening", L_STR("address", gw->bound[0]), L_STR("path", gw->control.config->path),
+    log_info("gateway.listening", L_STR("address", gw->bound[0]),
+             L_STR("path", gw->control.config->path),
              L_INT("upstreams", gw->control.upstream_count));
 }
 

@@ -1,4 +1,5 @@
-/* The composition root's types: the gateway, and a shard: one loop's share of it. Everything hangs from these. */
+/* The composition root's types: the gateway, and a shard: one loop's share of it. Everything hangs
+ * from these. */
 #ifndef GATEWAY_GATEWAY_H
 #define GATEWAY_GATEWAY_H
 
@@ -31,15 +32,15 @@ struct shard {
     struct catalog *catalog;     /* counted; NULL until the first one */
     struct upstream **upstreams; /* one a mount of config, same order; counted */
     size_t upstream_count;
-    struct http_server *http;    /* data shards */
+    struct http_server *http; /* data shards */
     struct session_table *sessions;
     struct listeners *listeners; /* subscriptions/listen streams */
     bool draining;
     struct json_doc scratch_doc; /* for a message that is dealt with at once */
     struct buf scratch;          /* for bytes that are sent at once */
     struct buf scratch2;
-    char *read_buf;              /* READ_BUF_BYTES, for one read */
-    _Atomic int connections;     /* read by the acceptor of other shards */
+    char *read_buf;          /* READ_BUF_BYTES, for one read */
+    _Atomic int connections; /* read by the acceptor of other shards */
 };
 
 enum { READ_BUF_BYTES = 64 * 1024 };
@@ -66,14 +67,17 @@ struct gateway {
     int exit_code;
 };
 
-/* Creates loops and shards, binds the listeners, starts the threads and runs the control loop until the end. Returns the exit
- * code. flags are kept for reloads. */
+/* Creates loops and shards, binds the listeners, starts the threads and runs the control loop until
+ * the end. Returns the exit code. flags are kept for reloads. */
 int gateway_run(struct gateway *gw, struct config *config);
-/* Hands fn(shard, arg) to every data shard's loop; arg is shared, release it in the last fn (count it yourself). */
+/* Hands fn(shard, arg) to every data shard's loop; arg is shared, release it in the last fn (count
+ * it yourself). */
 void gateway_post_all(struct gateway *gw, void (*fn)(struct shard *s, void *arg), void *arg);
-/* Loads the configuration again and swaps the snapshot everywhere, or keeps the old one. Control thread. False: kept, e says why. */
+/* Loads the configuration again and swaps the snapshot everywhere, or keeps the old one. Control
+ * thread. False: kept, e says why. */
 bool gateway_reload(struct gateway *gw, struct err *e);
-/* Begins the drain: readiness off, lame duck, then the listeners close and calls finish. Control thread. */
+/* Begins the drain: readiness off, lame duck, then the listeners close and calls finish. Control
+ * thread. */
 void gateway_drain(void *gw);
 /* Publishes a new catalog (takes the reference) to all shards. Control thread. */
 void gateway_publish_catalog(struct gateway *gw, struct catalog *c);

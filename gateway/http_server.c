@@ -1,5 +1,6 @@
-/* See http_server.h. One request at a time on a connection: what a client pipelines waits in `ahead`, so that the request's
- * bytes stay where they are while it is answered. States and what the one deadline means in them:
+/* See http_server.h. One request at a time on a connection: what a client pipelines waits in
+ * `ahead`, so that the request's bytes stay where they are while it is answered. States and what
+ * the one deadline means in them:
  *
  *   IDLE   nothing of a request yet          keep-alive time
  *   HEAD   some of a head                    absolute header deadline (408)
@@ -17,15 +18,15 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/queue.h>
-#include <netinet/tcp.h>
-#include <netinet/in.h>
 #include <unistd.h>
 
 enum {
-    AHEAD_MAX = 64 * 1024,          /* pipelined bytes kept while busy */
-    KEEP_BUFFER = 8 * 1024,         /* an idle connection keeps this much buffer */
+    AHEAD_MAX = 64 * 1024,              /* pipelined bytes kept while busy */
+    KEEP_BUFFER = 8 * 1024,             /* an idle connection keeps this much buffer */
     STREAM_QUEUE_MAX = 8 * 1024 * 1024, /* a reader that is further behind is cut */
     LINGER_MS = 1000,
     WRITE_STALL_MS = 30000,
@@ -107,7 +108,8 @@ static void charge(struct conn *c, int64_t bytes)
 {
     if (bytes == c->charged)
         return;
-    atomic_fetch_add_explicit(&c->srv->shard->gw->buffered_bytes, bytes - c->charged, memory_order_relaxed);
+    atomic_fetch_add_explicit(&c->srv->shard->gw->buffered_bytes, bytes - c->charged,
+                              memory_order_relaxed);
     c->charged = bytes;
 }
 
@@ -317,7 +319,8 @@ static void op_reply(struct exchange *x, int status, struct str fields, struct s
         buf_add_u64(&head, body.n);
         buf_add(&head, "\r\n", 2);
     }
-    buf_adds(&head, keep ? (c->http10 ? "Connection: keep-alive\r\n\r\n" : "\r\n") : "Connection: close\r\n\r\n");
+    buf_adds(&head, keep ? (c->http10 ? "Connection: keep-alive\r\n\r\n" : "\r\n")
+                         : "Connection: close\r\n\r\n");
     metric_count_status(status);
     c->keep = keep;
     bool alive = write_now(c, buf_str(&head), c->is_head || status == 204 ? (struct str){0} : body);
@@ -476,8 +479,9 @@ static void process_body(struct conn *c)
             refuse(c, 503, "overloaded", "the gateway's buffers are full, try again");
         return;
     }
-    c->x.body = c->body.framing == HTTP1_CHUNKED ? buf_str(&c->decoded)
-                                                 : (struct str){c->in.p + c->head_len, c->body_seen};
+    c->x.body = c->body.framing == HTTP1_CHUNKED
+                    ? buf_str(&c->decoded)
+                    : (struct str){c->in.p + c->head_len, c->body_seen};
     /* in may have moved since the head was parsed: its slices are made anew when that can be */
     if (c->head->method.p != c->in.p) {
         int status;

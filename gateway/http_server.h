@@ -1,4 +1,5 @@
-/* The data plane's HTTP/1.1 server on one shard's loop: connections, limits and deadlines; requests go up as exchanges. */
+/* The data plane's HTTP/1.1 server on one shard's loop: connections, limits and deadlines; requests
+ * go up as exchanges. */
 #ifndef GATEWAY_HTTP_SERVER_H
 #define GATEWAY_HTTP_SERVER_H
 
@@ -11,7 +12,8 @@ struct http_server *http_server_new(struct shard *s);
 void http_server_free(struct http_server **h);
 /* Takes over an accepted socket. From any thread by loop_post through http_server_adopt. */
 void http_server_adopt(struct shard *s, int fd, bool admin);
-/* Accepts on fd (not closed by us) and spreads connections over the gateway's shards, least loaded first. */
+/* Accepts on fd (not closed by us) and spreads connections over the gateway's shards, least loaded
+ * first. */
 void http_server_listen(struct http_server *h, int fd, bool admin);
 /* Stops accepting, after taking what is queued in the kernel. */
 void http_server_unlisten(struct http_server *h);

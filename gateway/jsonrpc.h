@@ -27,18 +27,20 @@ struct rpc_msg {
     uint32_t id, method, params, result, error; /* JSON_NONE when absent */
 };
 
-/* Reads the envelope of a parsed text. Refused (ERR_BAD_REQUEST): not an object, duplicate members of the envelope, jsonrpc other
- * than "2.0", id neither string nor number (null only in error responses), method no string, params no object, both result and
- * error or neither. */
+/* Reads the envelope of a parsed text. Refused (ERR_BAD_REQUEST): not an object, duplicate members
+ * of the envelope, jsonrpc other than "2.0", id neither string nor number (null only in error
+ * responses), method no string, params no object, both result and error or neither. */
 bool rpc_read(const struct json_doc *doc, struct rpc_msg *m, struct err *e) MUST_USE;
 /* True when the message's method is name. */
 bool rpc_is(const struct rpc_msg *m, struct str name);
 
-/* Appends `{"jsonrpc":"2.0","id":ID,"result":`; the caller adds the result and a '}'. id is raw JSON. */
+/* Appends `{"jsonrpc":"2.0","id":ID,"result":`; the caller adds the result and a '}'. id is raw
+ * JSON. */
 void rpc_begin_result(struct buf *out, struct str id);
 /* Appends a whole error response. id raw JSON, empty: null. data raw JSON, empty: none. */
 void rpc_error(struct buf *out, struct str id, int code, struct str message, struct str data);
-/* Appends an error for an err of ours: −32603 with data.reason (and what was tried), or −32602 for ERR_NOT_FOUND. */
+/* Appends an error for an err of ours: −32603 with data.reason (and what was tried), or −32602 for
+ * ERR_NOT_FOUND. */
 void rpc_error_of(struct buf *out, struct str id, const struct err *e);
 /* Appends a whole notification; params raw JSON, empty: none. */
 void rpc_notification(struct buf *out, struct str method, struct str params);

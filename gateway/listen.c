@@ -1,5 +1,5 @@
-/* See listen.h. The acknowledgement is the first frame and names what can be honoured; every frame carries the id of the listen
- * request, its JSON type included. */
+/* See listen.h. The acknowledgement is the first frame and names what can be honoured; every frame
+ * carries the id of the listen request, its JSON type included. */
 #include "gateway/listen.h"
 
 #include "base/sse.h"
@@ -162,11 +162,13 @@ void listen_open(struct request *r)
     const struct json_doc *d = &r->doc;
     uint32_t want = json_get(d, r->msg.params, STR("notifications"));
     if (!json_is(d, want, JSON_OBJECT)) {
-        request_error(r, 400, RPC_INVALID_PARAMS, STR("params.notifications is missing or not an object"), (struct str){0});
+        request_error(r, 400, RPC_INVALID_PARAMS,
+                      STR("params.notifications is missing or not an object"), (struct str){0});
         return;
     }
     if (!r->sse_ok) {
-        request_error(r, 406, RPC_INVALID_REQUEST, STR("Accept must admit text/event-stream"), (struct str){0});
+        request_error(r, 406, RPC_INVALID_REQUEST, STR("Accept must admit text/event-stream"),
+                      (struct str){0});
         return;
     }
     struct listen *l = xcalloc(1, sizeof *l);
@@ -193,7 +195,8 @@ void listeners_list_changed(struct shard *s, unsigned kinds)
     for (l = s->listeners ? TAILQ_FIRST(&s->listeners->all) : NULL; l; l = next) {
         next = TAILQ_NEXT(l, link);
         for (int k = 0; k < KIND_TEMPLATES; k++)
-            if ((kinds & l->kinds & (1U << k)) && !notify(l, lists_changed_method((enum catalog_kind)k), (struct str){0}))
+            if ((kinds & l->kinds & (1U << k)) &&
+                !notify(l, lists_changed_method((enum catalog_kind)k), (struct str){0}))
                 break;
     }
 }

@@ -3,16 +3,21 @@
 
 static const char *const member[KINDS] = {"tools", "prompts", "resources", "resourceTemplates"};
 
-static bool find_place(struct shard *s, enum catalog_kind kind, struct str cursor, uint32_t *at, struct err *e)
+static bool find_place(struct shard *s, enum catalog_kind kind, struct str cursor, uint32_t *at,
+                       struct err *e)
 {
     struct buf plain = {0};
-    bool ok = sealer_open(s->gw->sealer, "cursor", STR(PRINCIPAL_ANONYMOUS), cursor, &plain, NULL) && plain.n > 0 &&
-              plain.p[0] == (char)('0' + kind);
+    bool ok =
+        sealer_open(s->gw->sealer, "cursor", STR(PRINCIPAL_ANONYMOUS), cursor, &plain, NULL) &&
+        plain.n > 0 && plain.p[0] == (char)('0' + kind);
     const struct catalog_entry *last =
-        ok && s->catalog ? map_get(&s->catalog->list[kind].by_public, (struct str){plain.p + 1, plain.n - 1}) : NULL;
+        ok && s->catalog
+            ? map_get(&s->catalog->list[kind].by_public, (struct str){plain.p + 1, plain.n - 1})
+            : NULL;
     buf_fini(&plain);
     if (!last)
-        return err_set(e, ERR_BAD_REQUEST, "the cursor is not valid (any more); list again without it");
+        return err_set(e, ERR_BAD_REQUEST,
+                       "the cursor is not valid (any more); list again without it");
     *at = last->index + 1;
     return true;
 }
@@ -28,7 +33,8 @@ static void add_cursor(struct shard *s, enum catalog_kind kind, struct str last,
     buf_fini(&plain);
 }
 
-bool lists_page(struct shard *s, enum catalog_kind kind, bool legacy, struct str cursor, struct buf *out, struct err *e)
+bool lists_page(struct shard *s, enum catalog_kind kind, bool legacy, struct str cursor,
+                struct buf *out, struct err *e)
 {
     uint32_t at = 0, size = (uint32_t)s->config->page_size;
     if (cursor.p && !find_place(s, kind, cursor, &at, e))

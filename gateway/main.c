@@ -1,4 +1,5 @@
-/* The command line: run, check, version. The spawner starts before threads, and before secrets are read. */
+/* The command line: run, check, version. The spawner starts before threads, and before secrets are
+ * read. */
 #include "base/child.h"
 #include "gateway/gateway.h"
 
@@ -19,8 +20,10 @@ static int usage(FILE *to)
     config_help(&b);
     (void)fprintf(to,
                   "headgate " HEADGATE_VERSION ": one MCP endpoint in front of many MCP servers\n\n"
-                  "  headgate run [--config FILE] [--OPTION=VALUE …]  serve (default file: headgate.yaml, if there is one)\n"
-                  "  headgate check [--live] FILE                     check a configuration; --live: try its upstreams too\n"
+                  "  headgate run [--config FILE] [--OPTION=VALUE …]  serve (default file: "
+                  "headgate.yaml, if there is one)\n"
+                  "  headgate check [--live] FILE                     check a configuration; "
+                  "--live: try its upstreams too\n"
                   "  headgate version\n\nOptions:\n%.*s",
                   (int)b.n, b.p ? b.p : "");
     buf_fini(&b);

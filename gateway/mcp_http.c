@@ -1,4 +1,5 @@
-/* See mcp_http.h (MCP 2026-07-28 and 2025-11-25 basic/transports). Knows HTTP and the message's envelope, not the eras. */
+/* See mcp_http.h (MCP 2026-07-28 and 2025-11-25 basic/transports). Knows HTTP and the message's
+ * envelope, not the eras. */
 #include "gateway/mcp_http.h"
 
 #include "base/clock.h"
@@ -26,10 +27,12 @@ static void post_head(struct exchange *x)
     struct str accept = http1_value(x->head, STR("Accept"));
     struct str coding = http1_value(x->head, STR("Content-Encoding"));
     if (!http1_type_is(http1_value(x->head, STR("Content-Type")), STR("application/json")))
-        refuse(x, 415, (struct str){0}, RPC_INVALID_REQUEST, "Content-Type must be application/json");
+        refuse(x, 415, (struct str){0}, RPC_INVALID_REQUEST,
+               "Content-Type must be application/json");
     else if (coding.n && !str_ieq(coding, STR("identity")))
         refuse(x, 415, (struct str){0}, RPC_INVALID_REQUEST, "Content-Encoding is not supported");
-    else if (!http1_accepts(accept, STR("application/json")) && !http1_accepts(accept, STR("text/event-stream")))
+    else if (!http1_accepts(accept, STR("application/json")) &&
+             !http1_accepts(accept, STR("text/event-stream")))
         refuse(x, 406, (struct str){0}, RPC_INVALID_REQUEST,
                "Accept must admit application/json or text/event-stream");
 }
@@ -39,7 +42,8 @@ void mcp_http_head(struct exchange *x)
     struct str m = x->head->method;
     if (str_eq(m, STR("POST")))
         post_head(x);
-    else if (str_eq(m, STR("GET")) && !http1_accepts(http1_value(x->head, STR("Accept")), STR("text/event-stream")))
+    else if (str_eq(m, STR("GET")) &&
+             !http1_accepts(http1_value(x->head, STR("Accept")), STR("text/event-stream")))
         refuse(x, 406, (struct str){0}, RPC_INVALID_REQUEST, "Accept must admit text/event-stream");
     else if (!str_eq(m, STR("GET")) && !str_eq(m, STR("DELETE")))
         refuse(x, 405, STR("Allow: POST, GET, DELETE\r\n"), RPC_INVALID_REQUEST, "use POST");
@@ -53,7 +57,8 @@ static void session_operation(struct exchange *x)
     struct shard *elsewhere = NULL;
     bool get = str_eq(x->head->method, STR("GET"));
     if (!id.p) {
-        refuse(x, 405, STR("Allow: POST\r\n"), RPC_INVALID_REQUEST, "this needs the Mcp-Session-Id of a session");
+        refuse(x, 405, STR("Allow: POST\r\n"), RPC_INVALID_REQUEST,
+               "this needs the Mcp-Session-Id of a session");
         return;
     }
     struct session *ss = session_find(x->shard, id, &elsewhere);
@@ -65,7 +70,8 @@ static void session_operation(struct exchange *x)
     if (!ss) {
         refuse(x, 404, (struct str){0}, RPC_INVALID_REQUEST, "no such session; initialize again");
     } else if (version.p && !era_legacy(version)) {
-        refuse(x, 400, (struct str){0}, RPC_INVALID_REQUEST, "MCP-Protocol-Version is not supported");
+        refuse(x, 400, (struct str){0}, RPC_INVALID_REQUEST,
+               "MCP-Protocol-Version is not supported");
     } else if (!get) {
         session_end(ss);
         exchange_reply(x, 200, (struct str){0}, (struct str){0});
@@ -100,7 +106,8 @@ static void on_client_gone(struct exchange *x)
 {
     struct request *r = x->arg;
     r->x = NULL;
-    /* Modern: to close is to cancel (MCP 2026-07-28 basic/patterns/cancellation). Legacy: it is not; the call runs on. */
+    /* Modern: to close is to cancel (MCP 2026-07-28 basic/patterns/cancellation). Legacy: it is
+     * not; the call runs on. */
     if (r->modern || !r->call.live) {
         request_free(r);
         return;

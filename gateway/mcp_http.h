@@ -12,17 +12,17 @@ struct listen;
 
 /* One POSTed message, from its arrival to its answer. */
 struct request {
-    struct exchange *x;  /* NULL once the client is gone or the answer has ended */
+    struct exchange *x; /* NULL once the client is gone or the answer has ended */
     struct shard *shard;
     struct json_doc doc;
     struct rpc_msg msg;
-    struct str id;       /* raw JSON */
+    struct str id; /* raw JSON */
     const struct method *method;
     struct str method_name;
     struct session *session; /* legacy; counted by being in its list */
     struct call call;
     bool call_live;
-    struct buf kept;     /* what doc's text lies in, once the client is gone */
+    struct buf kept;      /* what doc's text lies in, once the client is gone */
     bool sse_ok, json_ok; /* what the client takes */
     bool modern;
     int64_t started_us;
@@ -32,8 +32,8 @@ struct request {
 void mcp_http_head(struct exchange *x);
 void mcp_http_request(struct exchange *x);
 
-/* Answers with one JSON message, as plain JSON or as the last event when the stream has begun, and frees r. status counts only
- * before a stream. */
+/* Answers with one JSON message, as plain JSON or as the last event when the stream has begun, and
+ * frees r. status counts only before a stream. */
 void request_answer(struct request *r, int status, struct str message);
 /* The same with an error built from code and text; data raw JSON or empty. */
 void request_error(struct request *r, int status, int code, struct str message, struct str data);

@@ -3,7 +3,8 @@
 
 #include "gateway/catalog.h"
 
-static void replace(const struct json_doc *d, uint32_t tok, struct str uri, struct json_edits *es, struct arena *a)
+static void replace(const struct json_doc *d, uint32_t tok, struct str uri, struct json_edits *es,
+                    struct arena *a)
 {
     struct buf b = {0};
     json_write_str(&b, uri);
@@ -16,7 +17,8 @@ static uint32_t member(const struct json_doc *d, uint32_t obj, struct str name)
     return json_is(d, obj, JSON_OBJECT) ? json_get(d, obj, name) : JSON_NONE;
 }
 
-static void edit_contents(const struct call *c, const struct json_doc *d, uint32_t list, struct json_edits *es, struct arena *a)
+static void edit_contents(const struct call *c, const struct json_doc *d, uint32_t list,
+                          struct json_edits *es, struct arena *a)
 {
     for (uint32_t k = json_first(d, list); k != JSON_NONE; k = json_next(d, list, k)) {
         uint32_t u = member(d, k, STR("uri"));
@@ -26,8 +28,8 @@ static void edit_contents(const struct call *c, const struct json_doc *d, uint32
 }
 
 /* One block of content: a link names the resource itself, an embedded resource holds it. */
-static void edit_block(const struct mount_config *m, const struct json_doc *d, uint32_t block, struct json_edits *es,
-                       struct arena *a)
+static void edit_block(const struct mount_config *m, const struct json_doc *d, uint32_t block,
+                       struct json_edits *es, struct arena *a)
 {
     uint32_t type = member(d, block, STR("type")), u = JSON_NONE;
     struct buf uri = {0};
@@ -42,8 +44,8 @@ static void edit_block(const struct mount_config *m, const struct json_doc *d, u
     buf_fini(&uri);
 }
 
-static void edit_blocks(const struct mount_config *m, const struct json_doc *d, uint32_t list, struct json_edits *es,
-                        struct arena *a)
+static void edit_blocks(const struct mount_config *m, const struct json_doc *d, uint32_t list,
+                        struct json_edits *es, struct arena *a)
 {
     if (!json_is(d, list, JSON_ARRAY)) {
         edit_block(m, d, list, es, a);
@@ -53,17 +55,19 @@ static void edit_blocks(const struct mount_config *m, const struct json_doc *d, 
         edit_block(m, d, k, es, a);
 }
 
-void result_edit_uris(const struct call *c, const struct json_doc *d, uint32_t tok, struct json_edits *es, struct arena *a)
+void result_edit_uris(const struct call *c, const struct json_doc *d, uint32_t tok,
+                      struct json_edits *es, struct arena *a)
 {
     const struct mount_config *m = c->up->cfg;
-    uint32_t contents = c->method->route == ROUTE_URI ? json_get(d, tok, STR("contents")) : JSON_NONE;
+    uint32_t contents =
+        c->method->route == ROUTE_URI ? json_get(d, tok, STR("contents")) : JSON_NONE;
     if (json_is(d, contents, JSON_ARRAY) && !str_eq(c->target, c->public_target))
         edit_contents(c, d, contents, es, a);
     if (!m->prefix_uris || c->method->route == ROUTE_URI)
         return;
     edit_blocks(m, d, json_get(d, tok, STR("content")), es, a);
     uint32_t messages = json_get(d, tok, STR("messages"));
-    for (uint32_t k = json_is(d, messages, JSON_ARRAY) ? json_first(d, messages) : JSON_NONE; k != JSON_NONE;
-         k = json_next(d, messages, k))
+    for (uint32_t k = json_is(d, messages, JSON_ARRAY) ? json_first(d, messages) : JSON_NONE;
+         k != JSON_NONE; k = json_next(d, messages, k))
         edit_blocks(m, d, member(d, k, STR("content")), es, a);
 }

@@ -1,5 +1,5 @@
-/* See routes.h. Order of judgement: Host and Origin (403), CORS preflight, path (404), method (405); what is left is the
- * endpoint's. */
+/* See routes.h. Order of judgement: Host and Origin (403), CORS preflight, path (404), method
+ * (405); what is left is the endpoint's. */
 #include "gateway/routes.h"
 
 #include "base/clock.h"
@@ -16,8 +16,8 @@ struct route {
 
 /* Paths below the base path; the endpoint itself is config.path. */
 static const struct route admin_routes[] = {
-    {"/api/", TO_ADMIN, true},     {"/metrics", TO_ADMIN, false}, {"/debug/info", TO_ADMIN, false},
-    {"/reload", TO_ADMIN, false},  {"/drain", TO_ADMIN, false},   {"/ui", TO_ADMIN, true},
+    {"/api/", TO_ADMIN, true},    {"/metrics", TO_ADMIN, false}, {"/debug/info", TO_ADMIN, false},
+    {"/reload", TO_ADMIN, false}, {"/drain", TO_ADMIN, false},   {"/ui", TO_ADMIN, true},
 };
 static const char *const health_paths[] = {"/healthz", "/readyz", "/startupz"};
 
@@ -43,11 +43,12 @@ static struct str host_of(struct str authority)
 
 static bool is_localhost(struct str host)
 {
-    return str_ieq(host, STR("localhost")) || str_eq(host, STR("127.0.0.1")) || str_eq(host, STR("[::1]"));
+    return str_ieq(host, STR("localhost")) || str_eq(host, STR("127.0.0.1")) ||
+           str_eq(host, STR("[::1]"));
 }
 
-/* A page that re-bound its name to a loopback address shows by its Host. Beyond loopback, names are the operator's choice: only
- * a configured list restricts them. */
+/* A page that re-bound its name to a loopback address shows by its Host. Beyond loopback, names are
+ * the operator's choice: only a configured list restricts them. */
 static bool host_allowed(const struct exchange *x)
 {
     const struct config *cfg = x->shard->config;
@@ -65,7 +66,8 @@ static bool origin_is_local(struct str origin)
     struct err e;
     if (!http1_parse_url(origin, &u, &e))
         return false;
-    return str_ieq(u.host, STR("localhost")) || str_eq(u.host, STR("127.0.0.1")) || str_eq(u.host, STR("::1"));
+    return str_ieq(u.host, STR("localhost")) || str_eq(u.host, STR("127.0.0.1")) ||
+           str_eq(u.host, STR("::1"));
 }
 
 static bool origin_allowed(const struct exchange *x, struct str origin, bool *cors)
@@ -76,15 +78,19 @@ static bool origin_allowed(const struct exchange *x, struct str origin, bool *co
 
 /* ---- CORS ---- */
 
-/* Request headers that browser clients of every revision send; Mcp-Param-* names are dynamic and echoed. */
-#define CORS_HEADERS "Content-Type, Authorization, Accept, Last-Event-ID, Mcp-Session-Id, MCP-Protocol-Version, Mcp-Method, Mcp-Name"
+/* Request headers that browser clients of every revision send; Mcp-Param-* names are dynamic and
+ * echoed. */
+#define CORS_HEADERS                                                                               \
+    "Content-Type, Authorization, Accept, Last-Event-ID, Mcp-Session-Id, MCP-Protocol-Version, "   \
+    "Mcp-Method, Mcp-Name"
 
 static void add_requested_params(struct str requested, struct buf *out)
 {
     struct str part;
     while (str_split(&requested, ',', &part)) {
         part = str_trim(part);
-        if (part.n > 10 && part.n < 80 && str_ieq((struct str){part.p, 10}, STR("mcp-param-")) && http1_is_token(part)) {
+        if (part.n > 10 && part.n < 80 && str_ieq((struct str){part.p, 10}, STR("mcp-param-")) &&
+            http1_is_token(part)) {
             buf_adds(out, ", ");
             buf_add_str(out, part);
         }
@@ -96,9 +102,11 @@ static void set_cors(struct exchange *x, struct str origin, bool preflight)
     struct buf b = {0};
     (void)!http1_add_field(&b, STR("Access-Control-Allow-Origin"), origin);
     buf_adds(&b, "Vary: Origin\r\nAccess-Control-Allow-Credentials: true\r\n"
-                 "Access-Control-Expose-Headers: Mcp-Session-Id, WWW-Authenticate, MCP-Protocol-Version, Retry-After\r\n");
+                 "Access-Control-Expose-Headers: Mcp-Session-Id, WWW-Authenticate, "
+                 "MCP-Protocol-Version, Retry-After\r\n");
     if (preflight) {
-        buf_adds(&b, "Access-Control-Allow-Methods: GET, POST, DELETE, OPTIONS\r\nAccess-Control-Max-Age: 600\r\n"
+        buf_adds(&b, "Access-Control-Allow-Methods: GET, POST, DELETE, "
+                     "OPTIONS\r\nAccess-Control-Max-Age: 600\r\n"
                      "Access-Control-Allow-Headers: " CORS_HEADERS);
         add_requested_params(http1_value(x->head, STR("Access-Control-Request-Headers")), &b);
         buf_adds(&b, "\r\n");
@@ -137,8 +145,8 @@ static void health(struct exchange *x)
     if (str_eq(x->head->path, STR("/healthz"))) {
         buf_adds(&body, "{\"status\":\"ok\"}");
     } else if (startup ? ready : ready && !draining) {
-        buf_addf(&body, "{\"status\":\"%s\",\"uptime_seconds\":%.1f}", startup ? "started" : "ready",
-                 (double)(clock_ms() - gw->started_ms) / 1000);
+        buf_addf(&body, "{\"status\":\"%s\",\"uptime_seconds\":%.1f}",
+                 startup ? "started" : "ready", (double)(clock_ms() - gw->started_ms) / 1000);
     } else {
         ok = false;
         buf_addf(&body, "{\"status\":\"%s\",\"reason\":\"%s\"}", startup ? "starting" : "not_ready",
@@ -191,7 +199,8 @@ void routes_on_head(struct exchange *x)
         return;
     }
     if (origin.p && !origin_allowed(x, origin, &cors)) {
-        refuse(x, 403, (struct str){0}, "this Origin is not allowed; add it to cors.allowedOrigins");
+        refuse(x, 403, (struct str){0},
+               "this Origin is not allowed; add it to cors.allowedOrigins");
         return;
     }
     if (origin.p && (cors || x->local_listener))
@@ -206,7 +215,8 @@ void routes_on_head(struct exchange *x)
     }
     if (kind == TO_MCP)
         mcp_http_head(x);
-    else if (kind == TO_HEALTH && !str_eq(x->head->method, STR("GET")) && !str_eq(x->head->method, STR("HEAD")))
+    else if (kind == TO_HEALTH && !str_eq(x->head->method, STR("GET")) &&
+             !str_eq(x->head->method, STR("HEAD")))
         refuse(x, 405, STR("Allow: GET, HEAD\r\n"), "only GET here");
 }
 

@@ -4,7 +4,8 @@
 
 #include "gateway/exchange.h"
 
-/* The head is there, the body not yet: Host, Origin, CORS, path, method and type are judged. It may answer. */
+/* The head is there, the body not yet: Host, Origin, CORS, path, method and type are judged. It may
+ * answer. */
 void routes_on_head(struct exchange *x);
 /* The body is there too (or there is none). */
 void routes_on_request(struct exchange *x);

@@ -1,5 +1,6 @@
-/* See session.h. The id is sealed: {version of format, shard, random, protocol version}, bound to the principal; it is validated before
- * anything is looked up. What a session holds is local to its shard. */
+/* See session.h. The id is sealed: {version of format, shard, random, protocol version}, bound to
+ * the principal; it is validated before anything is looked up. What a session holds is local to its
+ * shard. */
 #include "gateway/session.h"
 
 #include "base/clock.h"
@@ -12,7 +13,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { QUEUE_MAX_MESSAGES = 100, QUEUE_MAX_BYTES = 256 * 1024, SWEEP_MS = 10000, MAX_SUBSCRIPTIONS = 1000, HEARTBEAT_MS = 15000 };
+enum {
+    QUEUE_MAX_MESSAGES = 100,
+    QUEUE_MAX_BYTES = 256 * 1024,
+    SWEEP_MS = 10000,
+    MAX_SUBSCRIPTIONS = 1000,
+    HEARTBEAT_MS = 15000
+};
 
 /* A question to the client that waits for its answer. */
 struct pending {
@@ -84,12 +91,14 @@ void session_table_free(struct session_table **tp)
 
 /* ---- ids ---- */
 
-struct session *session_new(struct shard *s, const char *version, struct str caps, struct str client_info)
+struct session *session_new(struct shard *s, const char *version, struct str caps,
+                            struct str client_info)
 {
     struct session_table *t = s->sessions;
     uint8_t random[16];
     struct buf plain = {0}, id = {0}, key = {0};
-    if (t->by_key.count >= (size_t)(s->config->max_sessions + s->gw->shard_count - 1) / (size_t)s->gw->shard_count)
+    if (t->by_key.count >=
+        (size_t)(s->config->max_sessions + s->gw->shard_count - 1) / (size_t)s->gw->shard_count)
         return NULL;
     struct session *ss = xcalloc(1, sizeof *ss);
     crypto_random(random, sizeof random);
@@ -123,8 +132,9 @@ struct session *session_find(struct shard *s, struct str id, struct shard **else
     *elsewhere = NULL;
     if (sealer_open(s->gw->sealer, "session", STR(PRINCIPAL_ANONYMOUS), id, &plain, NULL)) {
         rest = buf_str(&plain);
-        if (str_split(&rest, '\n', &format) && str_eq(format, STR("1")) && str_split(&rest, '\n', &home) &&
-            str_to_u64(home, &index) && str_split(&rest, '\n', &key) && index < (uint64_t)s->gw->shard_count) {
+        if (str_split(&rest, '\n', &format) && str_eq(format, STR("1")) &&
+            str_split(&rest, '\n', &home) && str_to_u64(home, &index) &&
+            str_split(&rest, '\n', &key) && index < (uint64_t)s->gw->shard_count) {
             if ((int)index != s->index)
                 *elsewhere = &s->gw->shards[index];
             else
@@ -328,7 +338,8 @@ static void on_ask_cancelled(struct ask *a)
 {
     struct pending *p = a->holder;
     struct buf m = {0}, params = {0};
-    buf_addf(&params, "{\"requestId\":%llu,\"reason\":\"the server withdrew it\"}", (unsigned long long)p->id);
+    buf_addf(&params, "{\"requestId\":%llu,\"reason\":\"the server withdrew it\"}",
+             (unsigned long long)p->id);
     rpc_notification(&m, STR("notifications/cancelled"), buf_str(&params));
     if (!p->on || !request_event(p->on, buf_str(&m)))
         session_send(p->ss, buf_str(&m));
@@ -425,7 +436,8 @@ void session_broadcast(struct session *ss, struct str method, struct str params)
             usession_notify(ss->conversations[i], method, params);
 }
 
-void session_on_log(struct session *ss, struct upstream *u, const struct json_doc *d, uint32_t params)
+void session_on_log(struct session *ss, struct upstream *u, const struct json_doc *d,
+                    uint32_t params)
 {
     (void)u;
     struct arena a = {0};
@@ -530,7 +542,8 @@ static void unsubscribe_all(struct session *ss)
     for (size_t at = 0; map_next(&ss->subscriptions, &at, &uri, &v);) {
         struct target t;
         if (ss->shard->catalog && catalog_resolve(ss->shard->catalog, ROUTE_URI, uri, &a, &t) &&
-            t.mount < (int)ss->shard->upstream_count && !upstream_per_client(ss->shard->upstreams[t.mount]))
+            t.mount < (int)ss->shard->upstream_count &&
+            !upstream_per_client(ss->shard->upstreams[t.mount]))
             watch_subscribe(ss->shard->gw, t.mount, t.name, false);
     }
     arena_fini(&a);

@@ -1,5 +1,6 @@
-/* Legacy sessions of clients (MCP 2025-11-25 basic/transports "Session Management"): sealed ids, what a session holds, and the
- * way of messages to its client. A session lives on one shard; its requests come to that loop. */
+/* Legacy sessions of clients (MCP 2025-11-25 basic/transports "Session Management"): sealed ids,
+ * what a session holds, and the way of messages to its client. A session lives on one shard; its
+ * requests come to that loop. */
 #ifndef GATEWAY_SESSION_H
 #define GATEWAY_SESSION_H
 
@@ -12,12 +13,14 @@ struct session_table *session_table_new(struct shard *s);
 /* Ends all sessions. */
 void session_table_free(struct session_table **t);
 
-/* Makes a session for an initialize request: version, capabilities and clientInfo are copied. NULL: maxSessions reached. */
-struct session *session_new(struct shard *s, const char *version, struct str caps, struct str client_info);
+/* Makes a session for an initialize request: version, capabilities and clientInfo are copied. NULL:
+ * maxSessions reached. */
+struct session *session_new(struct shard *s, const char *version, struct str caps,
+                            struct str client_info);
 /* Its Mcp-Session-Id. */
 struct str session_id(const struct session *ss);
-/* Finds the session of an id on this shard. When it lives on another shard: NULL and *elsewhere is that shard. NULL and
- * *elsewhere NULL: unknown, ended or forged (404). Counts as use. */
+/* Finds the session of an id on this shard. When it lives on another shard: NULL and *elsewhere is
+ * that shard. NULL and *elsewhere NULL: unknown, ended or forged (404). Counts as use. */
 struct session *session_find(struct shard *s, struct str id, struct shard **elsewhere);
 /* Ends it: calls are cancelled, upstream conversations closed, the stream ended. */
 void session_end(struct session *ss);
@@ -47,7 +50,8 @@ void session_answer(struct session *ss, const struct rpc_msg *m);
 /* r's stream is gone: its questions move to the GET stream. */
 void session_forget_stream(struct session *ss, struct request *r);
 
-/* resources/subscribe and unsubscribe of a public URI that leads to u. Returns true when the session's set changed. */
+/* resources/subscribe and unsubscribe of a public URI that leads to u. Returns true when the
+ * session's set changed. */
 bool session_subscribe(struct session *ss, struct str public_uri, bool on);
 bool session_subscribed(const struct session *ss, struct str public_uri);
 
@@ -55,7 +59,8 @@ bool session_subscribed(const struct session *ss, struct str public_uri);
 struct usession *session_usession(struct session *ss, struct upstream *u);
 /* A conversation is open: tells it the level. */
 void session_usession_ready(struct session *ss, struct usession *us);
-void session_on_log(struct session *ss, struct upstream *u, const struct json_doc *d, uint32_t params);
+void session_on_log(struct session *ss, struct upstream *u, const struct json_doc *d,
+                    uint32_t params);
 void session_on_updated(struct session *ss, struct upstream *u, struct str uri);
 void session_on_notice(struct session *ss, const struct rpc_msg *m);
 void session_on_ask(struct session *ss, struct ask *a);
@@ -64,7 +69,8 @@ void session_broadcast(struct session *ss, struct str method, struct str params)
 /* The conversation with u that is open now, or NULL. */
 struct usession *session_conversation(struct session *ss, struct upstream *u);
 
-/* Every session of the shard hears of changed lists (kinds: bit 1 << kind), or of an updated resource. */
+/* Every session of the shard hears of changed lists (kinds: bit 1 << kind), or of an updated
+ * resource. */
 void sessions_list_changed(struct shard *s, unsigned kinds);
 void sessions_resource_updated(struct shard *s, struct str public_uri);
 /* Ends all GET streams (drain). */

@@ -1,4 +1,5 @@
-/* See upstream.h. Requests on their way: deadlines, matching of answers, and sorting of what a server sends between them. */
+/* See upstream.h. Requests on their way: deadlines, matching of answers, and sorting of what a
+ * server sends between them. */
 #include "gateway/upstream.h"
 
 #include "base/clock.h"
@@ -135,7 +136,8 @@ static void on_timeout(void *arg)
 
 enum { ASK_MS = 600 * 1000, LEFTOVER_MS = 5000, PROBE_MS = 10000, CLOSE_POLL_MS = 100 };
 
-/* Sets the next deadline: ms from now, but never past the hard maximum; a question to a person takes its time. */
+/* Sets the next deadline: ms from now, but never past the hard maximum; a question to a person
+ * takes its time. */
 static void arm(struct urequest *r, int64_t ms)
 {
     int64_t left = r->max_at_ms - clock_ms();
@@ -169,7 +171,8 @@ static void finish(struct urequest *r, const struct rpc_msg *m)
     r->call = NULL; /* the sink may look at the call, not at the request */
     if (c)
         c->ureq = NULL;
-    /* The HTTP answer may go on after its message: let it end by itself so that the connection can be used again. */
+    /* The HTTP answer may go on after its message: let it end by itself so that the connection can
+     * be used again. */
     if (r->http) {
         hreq_good(r->http);
         timer_set(&r->timer, r->up->shard->loop, LEFTOVER_MS, on_leftover, r);
@@ -219,13 +222,15 @@ static void status_error(struct urequest *r, int status, struct err *e)
 {
     const char *name = r->up->cfg->name;
     if (status == 401 || status == 403)
-        (void)err_set(e, ERR_UNAUTHENTIC, "upstream %s needs authorization (HTTP %d): %s", name, status,
-                      r->up->cfg->bearer_hint ? "check its auth" : "configure auth.tokenEnv or auth.tokenFile");
+        (void)err_set(e, ERR_UNAUTHENTIC, "upstream %s needs authorization (HTTP %d): %s", name,
+                      status,
+                      r->up->cfg->bearer_hint ? "check its auth"
+                                              : "configure auth.tokenEnv or auth.tokenFile");
     else if (status == 200 || status == 202)
         (void)err_set(e, ERR_BAD_UPSTREAM, "upstream %s ended its answer without a result", name);
     else
-        (void)err_set(e, status >= 500 ? ERR_UNAVAILABLE : ERR_BAD_UPSTREAM, "upstream %s answered HTTP %d",
-                      name, status);
+        (void)err_set(e, status >= 500 ? ERR_UNAVAILABLE : ERR_BAD_UPSTREAM,
+                      "upstream %s answered HTTP %d", name, status);
 }
 
 static void http_end(struct hreq *h, const struct err *e, void *arg)
@@ -256,11 +261,12 @@ static void transmit(struct urequest *r, struct str fields, struct str body, boo
     if (r->us && r->us->pipe)
         pipe_write(r->us->pipe, body);
     else
-        r->http = hreq_start(r->up->pool, &(struct hreq_spec){"POST", fields, body, safe}, &request_ops, r);
+        r->http = hreq_start(r->up->pool, &(struct hreq_spec){"POST", fields, body, safe},
+                             &request_ops, r);
 }
 
-struct urequest *urequest_own(struct upstream *u, struct usession *us, struct str method, struct str params,
-                              int timeout_ms, urequest_fn fn, void *arg)
+struct urequest *urequest_own(struct upstream *u, struct usession *us, struct str method,
+                              struct str params, int timeout_ms, urequest_fn fn, void *arg)
 {
     struct urequest *r = urequest_new(u, us);
     struct buf fields = {0}, body = {0};
@@ -268,8 +274,8 @@ struct urequest *urequest_own(struct upstream *u, struct usession *us, struct st
     r->arg = arg;
     arm(r, timeout_ms);
     bool handshake = str_eq(method, STR("initialize"));
-    era_upstream_own(us && (us->info.era == UP_LEGACY || handshake) ? UP_LEGACY : UP_MODERN, r->id, method,
-                     params, &fields, &body);
+    era_upstream_own(us && (us->info.era == UP_LEGACY || handshake) ? UP_LEGACY : UP_MODERN, r->id,
+                     method, params, &fields, &body);
     if (us && !handshake)
         usession_fields(us, &fields);
     transmit(r, buf_str(&fields), buf_str(&body), true);
@@ -302,7 +308,8 @@ static struct urequest *find_request(struct usession *us, uint64_t id)
     return NULL;
 }
 
-/* The only call in flight: what a pipe says without an address can only belong to it (single-pipe association). */
+/* The only call in flight: what a pipe says without an address can only belong to it (single-pipe
+ * association). */
 static struct urequest *only_call(struct usession *us)
 {
     struct urequest *r, *found = NULL;
@@ -316,7 +323,8 @@ static struct urequest *only_call(struct usession *us)
     return found;
 }
 
-static bool take_response(struct usession *us, struct urequest *r, const struct rpc_msg *m, struct err *e)
+static bool take_response(struct usession *us, struct urequest *r, const struct rpc_msg *m,
+                          struct err *e)
 {
     int64_t id = -1;
     bool numbered = m->id != JSON_NONE && json_int(m->doc, m->id, &id);
@@ -327,7 +335,8 @@ static bool take_response(struct usession *us, struct urequest *r, const struct 
         return true;
     }
     /* An error may come without our id when the server could not read it (JSON-RPC 2.0 §5). */
-    bool anonymous = m->error != JSON_NONE && (m->id == JSON_NONE || json_is(m->doc, m->id, JSON_NULL));
+    bool anonymous =
+        m->error != JSON_NONE && (m->id == JSON_NONE || json_is(m->doc, m->id, JSON_NULL));
     if (!(numbered && (uint64_t)id == r->id) && !anonymous)
         return err_set(e, ERR_BAD_UPSTREAM, "upstream %s answered with an id that was not asked",
                        r->up->cfg->name);
@@ -379,7 +388,8 @@ static void take_cancelled(struct usession *us, const struct rpc_msg *m)
     }
 }
 
-static void take_notification(struct upstream *u, struct usession *us, struct urequest *r, const struct rpc_msg *m)
+static void take_notification(struct upstream *u, struct usession *us, struct urequest *r,
+                              const struct rpc_msg *m)
 {
     static const struct {
         const char *method;
@@ -422,7 +432,8 @@ static void refuse_request(struct usession *us, const struct rpc_msg *m)
         rpc_begin_result(&body, id);
         buf_adds(&body, rpc_is(m, STR("ping")) ? "{}}" : "{\"roots\":[]}}");
     } else {
-        rpc_error(&body, id, RPC_METHOD_NOT_FOUND, STR("no client here can answer this"), (struct str){0});
+        rpc_error(&body, id, RPC_METHOD_NOT_FOUND, STR("no client here can answer this"),
+                  (struct str){0});
     }
     usession_send(us, buf_str(&body));
     buf_fini(&body);
@@ -460,14 +471,16 @@ static void take_request(struct usession *us, struct urequest *r, const struct r
     }
 }
 
-bool upstream_message(struct upstream *u, struct usession *us, struct urequest *r, struct str text, struct err *e)
+bool upstream_message(struct upstream *u, struct usession *us, struct urequest *r, struct str text,
+                      struct err *e)
 {
     struct json_doc *d = &u->shard->scratch_doc;
     struct rpc_msg m;
     if (!json_parse(d, text.p, text.n, e) || !rpc_read(d, &m, e)) {
         char why[sizeof e->msg];
         memcpy(why, e->msg, sizeof why);
-        return err_set(e, ERR_BAD_UPSTREAM, "upstream %s sent what is not JSON-RPC: %.200s", u->cfg->name, why);
+        return err_set(e, ERR_BAD_UPSTREAM, "upstream %s sent what is not JSON-RPC: %.200s",
+                       u->cfg->name, why);
     }
     switch (m.kind) {
     case RPC_RESPONSE: return take_response(us, r, &m, e);
@@ -522,7 +535,8 @@ bool upstream_per_client(const struct upstream *u)
 {
     if (u->cfg->session == SESSION_PER_CLIENT)
         return true;
-    return u->cfg->session == SESSION_AUTO && u->cfg->transport == MOUNT_HTTP && u->era == UP_LEGACY;
+    return u->cfg->session == SESSION_AUTO && u->cfg->transport == MOUNT_HTTP &&
+           u->era == UP_LEGACY;
 }
 
 struct usession *usession_of(struct upstream *u, struct session *owner)
@@ -697,7 +711,8 @@ static void on_probe(struct urequest *r, const struct rpc_msg *m, const struct e
         tell_up(u, &info);
         server_info_fini(&info);
     } else if (u->cfg->era == ERA_PIN_MODERN) {
-        (void)err_set(&bad, ERR_BAD_UPSTREAM, "upstream %s is pinned to era: modern but does not answer server/discover",
+        (void)err_set(&bad, ERR_BAD_UPSTREAM,
+                      "upstream %s is pinned to era: modern but does not answer server/discover",
                       u->cfg->name);
         events.session_down(u, &bad);
     } else {
@@ -717,13 +732,15 @@ void upstream_open(struct upstream *u)
         events.session_down(u, &e);
     } else {
         (void)urequest_own(u, NULL, STR("server/discover"), (struct str){0},
-                           u->cfg->first_byte_ms < PROBE_MS ? u->cfg->first_byte_ms : PROBE_MS, on_probe, NULL);
+                           u->cfg->first_byte_ms < PROBE_MS ? u->cfg->first_byte_ms : PROBE_MS,
+                           on_probe, NULL);
     }
 }
 
 struct urequest *upstream_listen(struct upstream *u, struct str params, urequest_fn fn, void *arg)
 {
-    struct urequest *r = urequest_own(u, NULL, STR("subscriptions/listen"), params, u->cfg->first_byte_ms, fn, arg);
+    struct urequest *r =
+        urequest_own(u, NULL, STR("subscriptions/listen"), params, u->cfg->first_byte_ms, fn, arg);
     r->forever = true;
     return r;
 }

@@ -1,5 +1,5 @@
-/* Upstreams: one shard's side of a mount. HTTP (modern and legacy) and stdio servers look alike from above: calls go in, events
- * come out; sessions, probes, pools and children stay inside. */
+/* Upstreams: one shard's side of a mount. HTTP (modern and legacy) and stdio servers look alike
+ * from above: calls go in, events come out; sessions, probes, pools and children stay inside. */
 #ifndef GATEWAY_UPSTREAM_H
 #define GATEWAY_UPSTREAM_H
 
@@ -19,16 +19,16 @@ struct upstream {
     const struct mount_config *cfg;
     int index;
     int refs;
-    bool closed;           /* its mount is gone or changed: no new calls */
+    bool closed; /* its mount is gone or changed: no new calls */
     struct timer closing;
     int64_t close_at_ms;
-    struct http_pool *pool; /* HTTP */
+    struct http_pool *pool;  /* HTTP */
     struct usession *shared; /* legacy HTTP, or stdio on its home shard */
-    struct shard *home;    /* stdio, shared: the shard that has the child */
-    enum up_era era;       /* as known on this shard */
-    bool child_legacy;     /* stdio: the probe failed; the handshake comes at once from now on */
+    struct shard *home;      /* stdio, shared: the shard that has the child */
+    enum up_era era;         /* as known on this shard */
+    bool child_legacy;       /* stdio: the probe failed; the handshake comes at once from now on */
     uint64_t next_id;
-    char *token;           /* of bearer_token_file, as last read */
+    char *token; /* of bearer_token_file, as last read */
     int64_t token_read_ms;
     struct metric *calls, *errors, *seconds;
 };
@@ -37,10 +37,10 @@ struct upstream {
 struct server_info {
     enum up_era era;
     char version[16];
-    char *capabilities;  /* raw JSON object, owned */
-    char *instructions;  /* raw JSON string, owned, NULL: none */
-    char *name;          /* serverInfo.name as raw JSON string, owned, NULL */
-    bool stateful;       /* the server gave a session id */
+    char *capabilities; /* raw JSON object, owned */
+    char *instructions; /* raw JSON string, owned, NULL: none */
+    char *name;         /* serverInfo.name as raw JSON string, owned, NULL */
+    bool stateful;      /* the server gave a session id */
 };
 void server_info_fini(struct server_info *i);
 void server_info_copy(struct server_info *to, const struct server_info *from);
@@ -49,28 +49,37 @@ struct upstream *upstream_new(struct shard *s, struct config *config, int index)
 struct upstream *upstream_ref(struct upstream *u);
 /* The last reference stops the shared session or child and frees. Nulls *u. */
 void upstream_unref(struct upstream **u);
-/* The mount is gone: the shared conversation ends with the last of its calls, at the latest within that time. */
+/* The mount is gone: the shared conversation ends with the last of its calls, at the latest within
+ * that time. */
 void upstream_close(struct upstream *u, int64_t within_ms);
 /* The same at the end of the process: nothing is waited for, every request ends. */
 void upstream_cut(struct upstream *u);
 
-/* Begins (or begins again) the conversation that tells what the server is: probe or handshake, and for stdio the child itself.
- * Ends in session_up or session_down. Fine when one is under way or open. */
+/* Begins (or begins again) the conversation that tells what the server is: probe or handshake, and
+ * for stdio the child itself. Ends in session_up or session_down. Fine when one is under way or
+ * open. */
 void upstream_open(struct upstream *u);
 /* Data shards: takes over what control found out about an HTTP server. */
 void upstream_learn(struct upstream *u, enum up_era era);
 
-/* Modern HTTP servers: opens subscriptions/listen with these raw params; what comes in goes to the events. fn is called at its end.
- * Returns what upstream_unlisten ends. */
-struct urequest *upstream_listen(struct upstream *u, struct str params, void (*fn)(struct urequest *r, const struct rpc_msg *m, const struct err *e), void *arg);
+/* Modern HTTP servers: opens subscriptions/listen with these raw params; what comes in goes to the
+ * events. fn is called at its end. Returns what upstream_unlisten ends. */
+struct urequest *upstream_listen(struct upstream *u, struct str params,
+                                 void (*fn)(struct urequest *r, const struct rpc_msg *m,
+                                            const struct err *e),
+                                 void *arg);
 /* Ends it without calling fn. Nulls *r. */
 void upstream_unlisten(struct urequest **r);
-/* Is the server still there? Sends ping (legacy) or server/discover (modern) on what upstream_open opened; fn gets the answer. */
-void upstream_ping(struct upstream *u, void (*fn)(struct urequest *r, const struct rpc_msg *m, const struct err *e), void *arg);
+/* Is the server still there? Sends ping (legacy) or server/discover (modern) on what upstream_open
+ * opened; fn gets the answer. */
+void upstream_ping(struct upstream *u,
+                   void (*fn)(struct urequest *r, const struct rpc_msg *m, const struct err *e),
+                   void *arg);
 
 /* Sends the call (u = c->up). Ends it with call_finish or call_fail, never before this returned. */
 void upstream_send(struct call *c);
-/* Tells the upstream that the caller gave up (MCP 2026-07-28 basic/patterns/cancellation; legacy: notifications/cancelled). */
+/* Tells the upstream that the caller gave up (MCP 2026-07-28 basic/patterns/cancellation; legacy:
+ * notifications/cancelled). */
 void upstream_cancel(struct call *c);
 
 /* Events of an upstream that belong to no call; called on the shard's loop. */
@@ -83,15 +92,15 @@ struct upstream_events {
 /* Whom the upstreams of this process tell. Set once. */
 void upstream_set_events(const struct upstream_events *ev);
 
-/* A request from an upstream to the client: sampling, elicitation, roots. Owned by whoever took it; exactly one of answer,
- * refuse ends it. */
+/* A request from an upstream to the client: sampling, elicitation, roots. Owned by whoever took it;
+ * exactly one of answer, refuse ends it. */
 struct ask {
-    struct usession *us;  /* NULL when the conversation is gone */
-    struct call *call;    /* NULL: belongs to no call */
-    char *id;             /* the upstream's, raw JSON */
+    struct usession *us;        /* NULL when the conversation is gone */
+    struct call *call;          /* NULL: belongs to no call */
+    char *id;                   /* the upstream's, raw JSON */
     const struct json_doc *doc; /* borrowed while the sink's input or the session's handler runs */
     uint32_t method, params;
-    void *holder;         /* of whoever took it */
+    void *holder;                        /* of whoever took it */
     void (*on_cancelled)(struct ask *a); /* the upstream withdrew it; the ask is freed afterwards */
     TAILQ_ENTRY(ask) link;
 };
@@ -101,7 +110,8 @@ void ask_answer(struct ask *a, struct str result);
 void ask_refuse(struct ask *a, struct str error);
 
 /* For sessions: what a legacy session of a client does to the conversations it owns. */
-/* The conversation of this client session with u, opened when needed; NULL when u's sessions are shared. */
+/* The conversation of this client session with u, opened when needed; NULL when u's sessions are
+ * shared. */
 struct usession *usession_of(struct upstream *u, struct session *owner);
 /* Ends it: upstream DELETE or the child's end; calls in it fail. Nulls *us. */
 void usession_close(struct usession **us);

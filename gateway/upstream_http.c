@@ -1,5 +1,6 @@
-/* See upstream_http.h. A connection carries one request at a time; answers are parsed where they were read, and only what is
- * incomplete is kept. What a callback closes is freed at the end of the turn, so that the reader can look once more. */
+/* See upstream_http.h. A connection carries one request at a time; answers are parsed where they
+ * were read, and only what is incomplete is kept. What a callback closes is freed at the end of the
+ * turn, so that the reader can look once more. */
 #include "gateway/upstream_http.h"
 
 #include "base/clock.h"
@@ -14,7 +15,14 @@
 #include <sys/queue.h>
 #include <unistd.h>
 
-enum { IDLE_MS = 4000, REST_MS = 5, MAX_CONNS = 4096, TOKEN_MAX = 16 * 1024, TOKEN_RECHECK_MS = 5000, MAX_1XX = 8 };
+enum {
+    IDLE_MS = 4000,
+    REST_MS = 5,
+    MAX_CONNS = 4096,
+    TOKEN_MAX = 16 * 1024,
+    TOKEN_RECHECK_MS = 5000,
+    MAX_1XX = 8
+};
 
 struct uconn {
     struct http_pool *pool;
@@ -179,11 +187,13 @@ static void want_write(struct uconn *c, bool on)
         event_del(&c->wr);
 }
 
-/* The connection broke before the answer began. Sends again where that is safe, else ends the request. */
+/* The connection broke before the answer began. Sends again where that is safe, else ends the
+ * request. */
 static void broken(struct uconn *c, const struct err *e)
 {
     struct hreq *h = c->cur;
-    /* Nothing was answered: a read goes again once; anything else only if not a byte of it was sent. */
+    /* Nothing was answered: a read goes again once; anything else only if not a byte of it was
+     * sent. */
     bool silent = h && !h->head_seen && c->in.n == 0;
     bool again = silent && c->connected && !h->resent && (h->safe || (c->reused && c->sent == 0));
     bool connecting = h && !c->connected;
@@ -266,14 +276,16 @@ static bool take_head(struct uconn *c, const char *p, size_t n, size_t *used, st
     }
     if (head->status < 200) {
         if (head->status == 101 || ++h->interim > MAX_1XX)
-            return err_set(e, ERR_BAD_UPSTREAM, "the upstream sent an unexpected %d answer", head->status);
+            return err_set(e, ERR_BAD_UPSTREAM, "the upstream sent an unexpected %d answer",
+                           head->status);
         return true;
     }
     h->head_seen = true;
     h->status = head->status;
     h->keep = head->keep_alive && head->framing != HTTP1_UNTIL_CLOSE;
     h->is_sse = http1_type_is(http1_value(head, STR("Content-Type")), STR("text/event-stream"));
-    http1_body_init(&h->body, head, h->is_sse ? UINT64_MAX : c->pool->shard->config->max_message_bytes);
+    http1_body_init(&h->body, head,
+                    h->is_sse ? UINT64_MAX : c->pool->shard->config->max_message_bytes);
     h->sse.max_event_bytes = c->pool->shard->config->max_message_bytes;
     h->deaf = !h->ops->on_head(h, head, h->arg);
     return true;
@@ -297,7 +309,8 @@ static void answer_done(struct uconn *c)
     hreq_end(h, NULL);
 }
 
-/* Deals with bytes of the answer; returns how many it used, or -1 when the connection is done with (closed or broken). */
+/* Deals with bytes of the answer; returns how many it used, or -1 when the connection is done with
+ * (closed or broken). */
 static ssize_t consume(struct uconn *c, const char *p, size_t n)
 {
     struct err e = {0};
@@ -312,7 +325,8 @@ static ssize_t consume(struct uconn *c, const char *p, size_t n)
             if (used == 0)
                 return (ssize_t)at;
         } else if (!h->body.done) {
-            if (!http1_body_feed(&h->body, p + at, n - at, &used, &data, &e) || !take_data(h, data, &e))
+            if (!http1_body_feed(&h->body, p + at, n - at, &used, &data, &e) ||
+                !take_data(h, data, &e))
                 goto bad;
         }
         at += used;
@@ -345,7 +359,8 @@ static void on_eof(struct uconn *c, const struct err *why)
         if (why)
             e = *why;
         else
-            (void)err_set(&e, ERR_UNAVAILABLE, "the upstream closed the connection before it answered");
+            (void)err_set(&e, ERR_UNAVAILABLE,
+                          "the upstream closed the connection before it answered");
         if (c->connected)
             e.kind = ERR_UNAVAILABLE;
         broken(c, &e);
@@ -420,7 +435,8 @@ static void on_connect_timeout(void *arg)
 {
     struct hreq *h = arg;
     struct err e;
-    (void)err_set(&e, ERR_UNAVAILABLE, "no connection to %s:%u within %d ms", h->pool->host, h->pool->port,
+    (void)err_set(&e, ERR_UNAVAILABLE, "no connection to %s:%u within %d ms", h->pool->host,
+                  h->pool->port,
                   h->pool->cfg->connect_ms + (h->pool->tls ? h->pool->cfg->tls_ms : 0));
     if (h->conn)
         uconn_close(h->conn);
@@ -480,7 +496,8 @@ static void on_resolved(const struct net_addr *addrs, size_t n, const struct err
     connect_next(h, NULL);
 }
 
-/* Tries the next address, resolving first when there is none yet; why: how the one before failed. */
+/* Tries the next address, resolving first when there is none yet; why: how the one before failed.
+ */
 static void connect_next(struct hreq *h, const struct err *why)
 {
     struct http_pool *p = h->pool;
@@ -503,7 +520,8 @@ static void connect_next(struct hreq *h, const struct err *why)
 
 /* ---- requests ---- */
 
-/* The bearer token: fixed, or from the file, looked at again every few seconds so that a rotated one is found. */
+/* The bearer token: fixed, or from the file, looked at again every few seconds so that a rotated
+ * one is found. */
 static const char *bearer(struct http_pool *p)
 {
     const struct mount_config *m = p->cfg;
@@ -519,7 +537,8 @@ static const char *bearer(struct http_pool *p)
     if (fd >= 0)
         close(fd);
     if (n < 0) {
-        log_warn("upstream.token_unreadable", L_STR("upstream", m->name), L_STR("file", m->bearer_token_file));
+        log_warn("upstream.token_unreadable", L_STR("upstream", m->name),
+                 L_STR("file", m->bearer_token_file));
         return p->token; /* the last good one */
     }
     while (n > 0 && strchr(" \t\r\n", tmp[n - 1]))
@@ -554,15 +573,16 @@ static void write_head(struct http_pool *p, const struct hreq_spec *spec, struct
     buf_add_str(out, spec->body);
 }
 
-/* An idle connection that the server has not ended meanwhile. Its end may lie in the socket unread; under load, when a connection
- * rests for less than REST_MS, looking is not worth a system call. */
+/* An idle connection that the server has not ended meanwhile. Its end may lie in the socket unread;
+ * under load, when a connection rests for less than REST_MS, looking is not worth a system call. */
 static struct uconn *take_idle(struct http_pool *p)
 {
     struct uconn *c;
     int64_t now = clock_ms();
     while ((c = TAILQ_FIRST(&p->idle))) {
         char byte;
-        if (now - c->idle_at_ms >= REST_MS && recv(c->ns.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0) {
+        if (now - c->idle_at_ms >= REST_MS &&
+            recv(c->ns.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0) {
             uconn_close(c);
             continue;
         }
@@ -574,7 +594,8 @@ static struct uconn *take_idle(struct http_pool *p)
     return NULL;
 }
 
-struct hreq *hreq_start(struct http_pool *p, const struct hreq_spec *spec, const struct hreq_ops *ops, void *arg)
+struct hreq *hreq_start(struct http_pool *p, const struct hreq_spec *spec,
+                        const struct hreq_ops *ops, void *arg)
 {
     struct hreq *h = xcalloc(1, sizeof *h);
     h->pool = p;
@@ -610,9 +631,12 @@ static void add_common(struct http_pool *p, const struct http1_url *u)
         buf_addf(&host, ":%u", u->port);
     bool ok = http1_add_field(&p->common, STR("Host"), buf_str(&host));
     buf_fini(&host);
-    buf_add_str(&p->common, STR("Accept: application/json, text/event-stream\r\nUser-Agent: headgate\r\n"));
+    buf_add_str(&p->common,
+                STR("Accept: application/json, text/event-stream\r\nUser-Agent: headgate\r\n"));
     for (size_t i = 0; i < p->cfg->header_count; i++)
-        ok = http1_add_field(&p->common, str_of(p->cfg->headers[i].name), str_of(p->cfg->headers[i].value)) && ok;
+        ok = http1_add_field(&p->common, str_of(p->cfg->headers[i].name),
+                             str_of(p->cfg->headers[i].value)) &&
+             ok;
     if (!ok)
         log_warn("upstream.header_unusable", L_STR("upstream", p->cfg->name));
 }

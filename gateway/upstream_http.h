@@ -1,5 +1,5 @@
-/* The HTTP/1.1 client of the data plane: one pool of keep-alive connections a mount and loop, requests that answer with one JSON
- * body or a stream of SSE events. Knows HTTP, not MCP. */
+/* The HTTP/1.1 client of the data plane: one pool of keep-alive connections a mount and loop,
+ * requests that answer with one JSON body or a stream of SSE events. Knows HTTP, not MCP. */
 #ifndef GATEWAY_UPSTREAM_HTTP_H
 #define GATEWAY_UPSTREAM_HTTP_H
 
@@ -11,7 +11,8 @@ struct hreq;
 
 /* Callbacks of a request, on the pool's loop, never before hreq_start returned. */
 struct hreq_ops {
-    /* The answer's head: h is borrowed. Return false to hear of no message (the body is read away). */
+    /* The answer's head: h is borrowed. Return false to hear of no message (the body is read away).
+     */
     bool (*on_head)(struct hreq *h, const struct http1_head *head, void *arg);
     /* One message: the whole body, or the data of one event. Borrowed. */
     void (*on_message)(struct hreq *h, struct str text, void *arg);
@@ -20,22 +21,26 @@ struct hreq_ops {
 };
 
 struct hreq_spec {
-    const char *method;  /* "POST", "GET", "DELETE" */
-    struct str fields;   /* complete header lines besides Host, credentials, Accept, Content-Type, Content-Length */
+    const char *method; /* "POST", "GET", "DELETE" */
+    struct str fields;  /* complete header lines besides Host, credentials, Accept, Content-Type,
+                           Content-Length */
     struct str body;
-    bool safe;           /* may be sent again when a reused connection breaks before any answer */
+    bool safe; /* may be sent again when a reused connection breaks before any answer */
 };
 
 /* A pool for cfg on shard s's loop. NULL with ERR_CONFIG for a bad URL, CA file … Borrows cfg. */
-struct http_pool *http_pool_new(struct shard *s, const struct mount_config *cfg, struct err *e) MUST_USE;
-/* Ends idle connections; the last request in flight frees the rest. Requests in flight are cut without callbacks. */
+struct http_pool *http_pool_new(struct shard *s, const struct mount_config *cfg,
+                                struct err *e) MUST_USE;
+/* Ends idle connections; the last request in flight frees the rest. Requests in flight are cut
+ * without callbacks. */
 void http_pool_free(struct http_pool **p);
 
 /* Ends every request in flight with an error (their callbacks run). */
 void http_pool_cut(struct http_pool *p);
 
 /* Sends a request. Returns owned by the pool: valid until on_end or hreq_cancel. */
-struct hreq *hreq_start(struct http_pool *p, const struct hreq_spec *spec, const struct hreq_ops *ops, void *arg);
+struct hreq *hreq_start(struct http_pool *p, const struct hreq_spec *spec,
+                        const struct hreq_ops *ops, void *arg);
 /* Drops the request and its connection; no callback any more. Nulls *h. */
 void hreq_cancel(struct hreq **h);
 int hreq_status(const struct hreq *h); /* 0 before the head */

@@ -5,8 +5,9 @@
  *   sink       <--- relay_event -------- the twin's progress, log messages and end
  *   relay_cancel -- on_stop(relay) ----> the twin is cancelled
  *
- * What crosses is copied text; the same text gives the same tokens. The relay is counted: one for the origin's call, one for
- * the twin, one for each message on its way. Exactly one of the twin's end and the origin's cancel ends the call. */
+ * What crosses is copied text; the same text gives the same tokens. The relay is counted: one for
+ * the origin's call, one for the twin, one for each message on its way. Exactly one of the twin's
+ * end and the origin's cancel ends the call. */
 #include "gateway/usession.h"
 
 #include <stdlib.h>
@@ -94,10 +95,11 @@ static void deliver(struct relay_event *ev)
     case NEWS_ERROR:
         c = take_call(ev->relay);
         if (ok)
-            call_finish(c, &(struct outcome){.kind = ev->news == NEWS_RESULT ? OUT_RESULT : OUT_ERROR,
-                                             .doc = &doc,
-                                             .tok = 0,
-                                             .modern = ev->modern});
+            call_finish(c,
+                        &(struct outcome){.kind = ev->news == NEWS_RESULT ? OUT_RESULT : OUT_ERROR,
+                                          .doc = &doc,
+                                          .tok = 0,
+                                          .modern = ev->modern});
         else
             call_fail(c, &e);
         break;
@@ -124,7 +126,8 @@ static void on_event(void *arg)
 
 /* ---- home ---- */
 
-static void tell(struct relay *r, enum relay_news news, struct str text, const struct outcome *o, const struct err *e)
+static void tell(struct relay *r, enum relay_news news, struct str text, const struct outcome *o,
+                 const struct err *e)
 {
     struct relay_event *ev = xcalloc(1, sizeof *ev);
     *ev = (struct relay_event){.relay = r, .news = news, .modern = o && o->modern};

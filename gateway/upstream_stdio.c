@@ -1,5 +1,6 @@
-/* The stdio transport towards servers (MCP 2026-07-28 basic/transports/stdio): a child started by the spawner, one message a line.
- * What the child prints on stderr goes to the log; garbage on stdout is dropped and counted. */
+/* The stdio transport towards servers (MCP 2026-07-28 basic/transports/stdio): a child started by
+ * the spawner, one message a line. What the child prints on stderr goes to the log; garbage on
+ * stdout is dropped and counted. */
 #include "gateway/usession.h"
 
 #include "base/child.h"
@@ -114,7 +115,8 @@ static void log_stderr(struct pipe *p, bool all)
             break;
         size_t n = nl ? (size_t)(nl - start) : p->errline.n - at;
         if (n)
-            log_info("upstream.stderr", L_STR("upstream", p->name), L_S("line", ((struct str){start, n})));
+            log_info("upstream.stderr", L_STR("upstream", p->name),
+                     L_S("line", ((struct str){start, n})));
         at += nl ? n + 1 : n;
     }
     buf_drop(&p->errline, at);
@@ -177,7 +179,8 @@ void pipe_write(struct pipe *p, struct str line)
         loop_defer(p->loop, on_queue_full, p);
         return;
     }
-    /* One message a line: newlines can only be whitespace between tokens, since strings escape them. */
+    /* One message a line: newlines can only be whitespace between tokens, since strings escape
+     * them. */
     size_t start = p->queue.n;
     buf_add_str(&p->queue, line);
     for (size_t i = start; i < p->queue.n; i++)
@@ -227,7 +230,8 @@ static void on_exited(struct child *c, int status, void *arg)
 /* The small environment that MCP clients give their servers, and what the mount adds. */
 static char **make_env(const struct mount_config *m)
 {
-    static const char *const kept[] = {"HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER"};
+    static const char *const kept[] = {"HOME",  "LANG", "LC_ALL", "LOGNAME", "PATH",
+                                       "SHELL", "TERM", "TMPDIR", "TZ",      "USER"};
     size_t max = sizeof kept / sizeof *kept + m->envs + 1, n = 0;
     char **env = xcalloc(max, sizeof *env);
     for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {

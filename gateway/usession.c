@@ -1,10 +1,13 @@
-/* Conversations with legacy servers and children (MCP 2025-11-25 basic/lifecycle, basic/transports):
+/* Conversations with legacy servers and children (MCP 2025-11-25 basic/lifecycle,
+ * basic/transports):
  *
  *   IDLE -> OPENING -> READY -> CLOSED
  *             ^  |        |
- *             +--+--------+   broken or expired: back to IDLE, opened again by the next call or by the watch
+ *             +--+--------+   broken or expired: back to IDLE, opened again by the next call or by
+ * the watch
  *
- * A child of unknown era is asked server/discover first; an error, silence or its exit means legacy. */
+ * A child of unknown era is asked server/discover first; an error, silence or its exit means
+ * legacy. */
 #include "gateway/usession.h"
 
 #include "base/clock.h"
@@ -73,8 +76,8 @@ static void post(struct usession *us, const char *method, struct str body)
 {
     struct buf fields = {0};
     usession_fields(us, &fields);
-    (void)hreq_start(us->up->pool, &(struct hreq_spec){method, buf_str(&fields), body, true}, &deaf_ops,
-                     upstream_ref(us->up));
+    (void)hreq_start(us->up->pool, &(struct hreq_spec){method, buf_str(&fields), body, true},
+                     &deaf_ops, upstream_ref(us->up));
     buf_fini(&fields);
 }
 
@@ -195,10 +198,11 @@ static void ready(struct usession *us)
     if (us->info.era == UP_LEGACY && !us->pipe && (us->owner || us->up->shard->index < 0))
         open_stream(us);
     if (us->pipe && us->info.era == UP_MODERN && !us->owner) {
-        struct urequest *listen = urequest_own(us->up, us, STR("subscriptions/listen"),
-                                  STR("{\"notifications\":{\"toolsListChanged\":true,\"promptsListChanged\":true,"
-                                      "\"resourcesListChanged\":true}}"),
-                                  HANDSHAKE_MS, NULL, NULL);
+        struct urequest *listen = urequest_own(
+            us->up, us, STR("subscriptions/listen"),
+            STR("{\"notifications\":{\"toolsListChanged\":true,\"promptsListChanged\":true,"
+                "\"resourcesListChanged\":true}}"),
+            HANDSHAKE_MS, NULL, NULL);
         listen->forever = true;
         timer_clear(&listen->timer);
     }
@@ -221,8 +225,8 @@ static void on_initialized(struct urequest *r, const struct rpc_msg *m, const st
     if (m && m->result == JSON_NONE) {
         struct arena a = {0};
         struct str msg = json_str(m->doc, json_get(m->doc, m->error, STR("message")), &a);
-        (void)err_set(&bad, ERR_BAD_UPSTREAM, "upstream %s refused initialize: %.*s", us->up->cfg->name,
-                      STR_FMT(msg));
+        (void)err_set(&bad, ERR_BAD_UPSTREAM, "upstream %s refused initialize: %.*s",
+                      us->up->cfg->name, STR_FMT(msg));
         arena_fini(&a);
         e = &bad;
     } else if (m && !era_upstream_read_initialize(m->doc, m->result, &us->info, &bad)) {
@@ -243,7 +247,8 @@ static void initialize(struct usession *us)
     struct buf params = {0};
     server_info_fini(&us->info);
     era_upstream_initialize(us, &params);
-    (void)urequest_own(us->up, us, STR("initialize"), buf_str(&params), HANDSHAKE_MS, on_initialized, NULL);
+    (void)urequest_own(us->up, us, STR("initialize"), buf_str(&params), HANDSHAKE_MS,
+                       on_initialized, NULL);
     buf_fini(&params);
 }
 
@@ -261,7 +266,8 @@ static void on_child_probe(struct urequest *r, const struct rpc_msg *m, const st
         us->up->child_legacy = false;
         ready(us);
     } else if (us->up->cfg->era == ERA_PIN_MODERN) {
-        (void)err_set(&bad, ERR_BAD_UPSTREAM, "upstream %s is pinned to era: modern but does not answer server/discover",
+        (void)err_set(&bad, ERR_BAD_UPSTREAM,
+                      "upstream %s is pinned to era: modern but does not answer server/discover",
                       us->up->cfg->name);
         usession_broken(us, &bad);
     } else {
@@ -276,7 +282,8 @@ void usession_pipe_open(struct usession *us)
         return;
     }
     us->info.era = UP_MODERN;
-    (void)urequest_own(us->up, us, STR("server/discover"), (struct str){0}, CHILD_PROBE_MS, on_child_probe, NULL);
+    (void)urequest_own(us->up, us, STR("server/discover"), (struct str){0}, CHILD_PROBE_MS,
+                       on_child_probe, NULL);
 }
 
 void usession_open(struct usession *us)
@@ -344,6 +351,7 @@ static void open_stream(void *arg)
     struct usession *us = arg;
     struct buf fields = {0};
     usession_fields(us, &fields);
-    us->stream = hreq_start(us->up->pool, &(struct hreq_spec){"GET", buf_str(&fields), {0}, true}, &stream_ops, us);
+    us->stream = hreq_start(us->up->pool, &(struct hreq_spec){"GET", buf_str(&fields), {0}, true},
+                            &stream_ops, us);
     buf_fini(&fields);
 }

@@ -1,5 +1,5 @@
-/* What the files of the upstream share: requests on their way, conversations (a legacy session, or the pipe of a child), and the
- * codec towards servers of both eras. Not for others. */
+/* What the files of the upstream share: requests on their way, conversations (a legacy session, or
+ * the pipe of a child), and the codec towards servers of both eras. Not for others. */
 #ifndef GATEWAY_USESSION_H
 #define GATEWAY_USESSION_H
 
@@ -18,25 +18,25 @@ struct urequest {
     struct upstream *up; /* counted */
     struct usession *us; /* NULL: modern HTTP */
     struct hreq *http;
-    struct call *call;   /* NULL: given up, or the gateway's own */
-    urequest_fn reply;   /* the gateway's own */
+    struct call *call; /* NULL: given up, or the gateway's own */
+    urequest_fn reply; /* the gateway's own */
     void *arg;
     uint64_t id;
     struct timer timer;
     int64_t max_at_ms;
     int64_t started_us;
-    int asks; /* questions to the client that wait for an answer */
+    int asks;                     /* questions to the client that wait for an answer */
     bool ended, retried, waiting; /* waiting: in us->waiting, not in us->reqs */
-    bool forever; /* a listen stream: no deadline */
+    bool forever;                 /* a listen stream: no deadline */
     struct err fail;
-    char session_id[256]; /* as received with the answer to initialize */
+    char session_id[256];       /* as received with the answer to initialize */
     TAILQ_ENTRY(urequest) link; /* in us->reqs, or nowhere */
 };
 TAILQ_HEAD(urequest_list, urequest);
 
 /* A conversation. */
 struct usession {
-    struct upstream *up; /* counted */
+    struct upstream *up;   /* counted */
     struct session *owner; /* NULL: shared */
     enum us_state state;
     struct server_info info;
@@ -44,18 +44,18 @@ struct usession {
     struct urequest_list reqs;
     TAILQ_HEAD(, ask) asks;
     struct urequest_list waiting; /* calls until it is open */
-    struct hreq *stream; /* the GET stream */
+    struct hreq *stream;          /* the GET stream */
     struct timer retry;
     bool no_stream;
-    struct pipe *pipe;   /* stdio */
-
+    struct pipe *pipe; /* stdio */
 };
 
 /* Takes r out of its conversation's lists. */
 void urequest_unlink(struct urequest *r);
-/* upstream.c: a request of the gateway's own on us (or modern HTTP when us is NULL): method and raw params. */
-struct urequest *urequest_own(struct upstream *u, struct usession *us, struct str method, struct str params, int timeout_ms,
-                              urequest_fn fn, void *arg);
+/* upstream.c: a request of the gateway's own on us (or modern HTTP when us is NULL): method and raw
+ * params. */
+struct urequest *urequest_own(struct upstream *u, struct usession *us, struct str method,
+                              struct str params, int timeout_ms, urequest_fn fn, void *arg);
 /* Sends a call on us (NULL: modern HTTP). r NULL: makes one; else one that waited. */
 void urequest_call(struct upstream *u, struct usession *us, struct call *c, struct urequest *r);
 /* Ends r: its call fails, or its reply gets e. */
@@ -63,8 +63,10 @@ void urequest_fail(struct urequest *r, const struct err *e);
 /* The same, but never before now has returned. */
 void urequest_fail_soon(struct urequest *r, const struct err *e);
 struct urequest *urequest_new(struct upstream *u, struct usession *us);
-/* One message from the server; r: the request on whose stream it came, or NULL. False: not JSON-RPC at all (e says why). */
-bool upstream_message(struct upstream *u, struct usession *us, struct urequest *r, struct str text, struct err *e);
+/* One message from the server; r: the request on whose stream it came, or NULL. False: not JSON-RPC
+ * at all (e says why). */
+bool upstream_message(struct upstream *u, struct usession *us, struct urequest *r, struct str text,
+                      struct err *e);
 
 /* The shared conversation came up, or went down. */
 void upstream_session_up(struct upstream *u, const struct server_info *info);
@@ -78,7 +80,8 @@ void usession_open(struct usession *us);
 void usession_wait(struct usession *us, struct urequest *r);
 /* The conversation broke: everything in it fails with e; shared ones tell session_down. */
 void usession_broken(struct usession *us, const struct err *e);
-/* The server forgot the session (HTTP 404): shakes hands again, r is sent again. False when that was tried already. */
+/* The server forgot the session (HTTP 404): shakes hands again, r is sent again. False when that
+ * was tried already. */
 bool usession_expired(struct usession *us, struct urequest *r);
 /* Sends a message without waiting for anything (a notification, or a response). */
 void usession_send(struct usession *us, struct str body);
@@ -99,14 +102,19 @@ void relay_cancel(struct call *c);
 
 /* era_upstream.c: the codec. */
 /* Appends header lines and body of the call's request. us NULL: modern HTTP. */
-void era_upstream_call(const struct call *c, const struct usession *us, uint64_t id, struct buf *fields, struct buf *body);
-/* A request of the gateway's own to a server of era: adds what the era needs in params and header lines. */
-void era_upstream_own(enum up_era era, uint64_t id, struct str method, struct str params, struct buf *fields, struct buf *body);
+void era_upstream_call(const struct call *c, const struct usession *us, uint64_t id,
+                       struct buf *fields, struct buf *body);
+/* A request of the gateway's own to a server of era: adds what the era needs in params and header
+ * lines. */
+void era_upstream_own(enum up_era era, uint64_t id, struct str method, struct str params,
+                      struct buf *fields, struct buf *body);
 /* params of initialize, for this owner's conversation. */
 void era_upstream_initialize(const struct usession *us, struct buf *params);
 /* Reads the result of initialize or server/discover. */
-bool era_upstream_read_initialize(const struct json_doc *d, uint32_t result, struct server_info *info, struct err *e);
-bool era_upstream_read_discover(const struct json_doc *d, uint32_t result, struct server_info *info, struct err *e);
+bool era_upstream_read_initialize(const struct json_doc *d, uint32_t result,
+                                  struct server_info *info, struct err *e);
+bool era_upstream_read_discover(const struct json_doc *d, uint32_t result, struct server_info *info,
+                                struct err *e);
 /* What the answer to a probe says: modern, legacy, or nothing yet (UP_UNKNOWN). */
 enum up_era era_upstream_judge(const struct rpc_msg *m);
 

@@ -1,5 +1,6 @@
-/* See watch.h. All state is control's; what upstreams tell on other shards comes by mail, with the address of the mount's
- * configuration as identity: shards keep or replace the upstream of a mount alike.
+/* See watch.h. All state is control's; what upstreams tell on other shards comes by mail, with the
+ * address of the mount's configuration as identity: shards keep or replace the upstream of a mount
+ * alike.
  *
  *   CONNECTING -> UP <-> STALE        an error keeps the last good entries
  *        |        |
@@ -74,8 +75,8 @@ static void set_state(struct watched *m, enum mount_state state, const struct er
     if (changed) {
         m->info.since_ms = clock_wall_ms();
         if (e)
-            log_warn("upstream.down", L_STR("upstream", m->up->cfg->name), L_STR("state", mount_state_name(state)),
-                     L_ERR(e));
+            log_warn("upstream.down", L_STR("upstream", m->up->cfg->name),
+                     L_STR("state", mount_state_name(state)), L_ERR(e));
     }
     watch_rebuild_soon(m->w);
 }
@@ -110,8 +111,8 @@ void watch_fetched(struct watched *m, const struct err *e)
     if (news && !failed)
         log_info("upstream.up", L_STR("upstream", m->up->cfg->name),
                  L_STR("era", m->info.server.era == UP_MODERN ? "modern" : "legacy"),
-                 L_STR("version", m->info.server.version), L_INT("tools", m->info.count[KIND_TOOLS]),
-                 L_INT("ms", clock_ms() - m->opened_ms));
+                 L_STR("version", m->info.server.version),
+                 L_INT("tools", m->info.count[KIND_TOOLS]), L_INT("ms", clock_ms() - m->opened_ms));
     m->announce = m->announce && failed;
     watch_rebuild_soon(m->w);
     set_tried(m);
@@ -159,18 +160,30 @@ static bool is_gone(const struct err *e)
     return e->kind == ERR_UNAVAILABLE || e->kind == ERR_TIMEOUT || e->kind == ERR_UNAUTHENTIC;
 }
 
+/* A session that the server forgot: it says so with HTTP 404, whatever the body. */
+static bool is_forgotten(const struct urequest *r, const struct rpc_msg *msg, struct err *e)
+{
+    if (!msg || msg->error == JSON_NONE || !r->us || !r->us->sid[0] || !r->http ||
+        hreq_status(r->http) != 404)
+        return false;
+    (void)err_set(e, ERR_UNAVAILABLE, "upstream %s forgot the session", r->up->cfg->name);
+    return true;
+}
+
 static void on_pong(struct urequest *r, const struct rpc_msg *msg, const struct err *e)
 {
     struct gateway *gw = r->arg;
     struct watched *m = find_mount(gw, r->up->cfg);
     struct usession *us = r->us;
-    (void)msg;
+    struct err forgot;
     if (!m)
         return;
     m->pinging = false;
+    if (is_forgotten(r, msg, &forgot))
+        e = &forgot;
     if (!m->online || !e)
         return;
-    if (us && us->state == US_READY && (is_gone(e) || us->sid[0])) /* or the server forgot the session */
+    if (us && us->state == US_READY && (is_gone(e) || us->sid[0]))
         usession_broken(us, e); /* tells on_session_down */
     else if (!us && is_gone(e))
         mount_down(m, e);
@@ -339,7 +352,8 @@ static void connect_soon(struct watched *m, int64_t ms)
 
 /* ---- events of upstreams: on any shard ---- */
 
-/* Control's own conversations count, and the children's wherever they live; not what clients of a data shard have. */
+/* Control's own conversations count, and the children's wherever they live; not what clients of a
+ * data shard have. */
 static bool is_watched(const struct upstream *u)
 {
     return u->shard == (u->home ? u->home : &u->shard->gw->control);
@@ -369,8 +383,8 @@ static void on_session_down(struct upstream *u, const struct err *e)
 
 struct watch *watch_new(struct gateway *gw)
 {
-    static const struct upstream_events events = {on_list_changed, subs_publish_update, on_session_up,
-                                                  on_session_down};
+    static const struct upstream_events events = {on_list_changed, subs_publish_update,
+                                                  on_session_up, on_session_down};
     struct watch *w = xcalloc(1, sizeof *w);
     w->gw = gw;
     upstream_set_events(&events);
@@ -420,7 +434,8 @@ void watch_free(struct watch **wp)
 }
 
 /* The mount of this upstream as it was, taken out of the old ones, or a new one. */
-static struct watched *keep_or_make(struct watch *w, struct watched **old, size_t old_count, struct upstream *u)
+static struct watched *keep_or_make(struct watch *w, struct watched **old, size_t old_count,
+                                    struct upstream *u)
 {
     for (size_t i = 0; i < old_count; i++) {
         struct watched *m = old[i];

@@ -1,4 +1,5 @@
-/* See watch_priv.h. Builds the catalog of what the watch knows, and publishes it when it shows something else than the last. */
+/* See watch_priv.h. Builds the catalog of what the watch knows, and publishes it when it shows
+ * something else than the last. */
 #include "gateway/watch_priv.h"
 
 #include <stdlib.h>
@@ -15,8 +16,8 @@ static bool same_info(const struct mount_info *a, const struct mount_info *b)
     const struct server_info *x = &a->server, *y = &b->server;
     return a->state == b->state && same_text(a->error, b->error) && x->era == y->era &&
            x->stateful == y->stateful && strcmp(x->version, y->version) == 0 &&
-           same_text(x->capabilities, y->capabilities) && same_text(x->instructions, y->instructions) &&
-           same_text(x->name, y->name);
+           same_text(x->capabilities, y->capabilities) &&
+           same_text(x->instructions, y->instructions) && same_text(x->name, y->name);
 }
 
 static bool same_catalog(const struct catalog *a, const struct catalog *b)

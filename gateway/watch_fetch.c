@@ -1,5 +1,5 @@
-/* See watch_priv.h. Lists are fetched page after page while the server names a cursor, and only a whole list replaces the last
- * good one. A server that never ends is cut off. */
+/* See watch_priv.h. Lists are fetched page after page while the server names a cursor, and only a
+ * whole list replaces the last good one. A server that never ends is cut off. */
 #include "gateway/watch_priv.h"
 
 #include <stdlib.h>
@@ -162,16 +162,16 @@ static void end_round(struct list_fetch *f, const struct err *e)
         return;
     }
     if (e && m->online)
-        timer_set(&f->retry, m->w->gw->control.loop, watch_jitter(watch_backoff(&f->backoff_ms, RETRY_MIN_MS)), on_retry,
-                  f);
+        timer_set(&f->retry, m->w->gw->control.loop,
+                  watch_jitter(watch_backoff(&f->backoff_ms, RETRY_MIN_MS)), on_retry, f);
     watch_fetched(m, e);
 }
 
 static void fail(struct list_fetch *f, const char *what, int shown, const char *detail)
 {
     struct err e;
-    (void)err_set(&e, ERR_BAD_UPSTREAM, "upstream %s: %s %s%.*s", f->m->up->cfg->name, kinds[f->kind].method, what,
-                  shown, detail);
+    (void)err_set(&e, ERR_BAD_UPSTREAM, "upstream %s: %s %s%.*s", f->m->up->cfg->name,
+                  kinds[f->kind].method, what, shown, detail);
     end_round(f, &e);
 }
 
@@ -226,8 +226,9 @@ static void take_page(struct list_fetch *f, const struct json_doc *d, uint32_t r
         return;
     }
     if (!room || json_is(d, cursor, JSON_STRING))
-        log_warn("upstream.list_cut", L_STR("upstream", f->m->up->cfg->name), L_STR("method", kinds[f->kind].method),
-                 L_INT("entries", f->fresh.n), L_INT("pages", f->pages));
+        log_warn("upstream.list_cut", L_STR("upstream", f->m->up->cfg->name),
+                 L_STR("method", kinds[f->kind].method), L_INT("entries", f->fresh.n),
+                 L_INT("pages", f->pages));
     end_round(f, NULL);
 }
 

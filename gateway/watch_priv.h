@@ -16,9 +16,10 @@ struct own_call {
     void *arg;
     bool ended;
 };
-/* Sends method with params (raw JSON object, taken; empty: none). fn runs once, later; it drops the call. */
-struct own_call *own_call_start(struct upstream *u, const char *method, struct buf *params, void (*fn)(const struct outcome *o, void *arg),
-                                void *arg);
+/* Sends method with params (raw JSON object, taken; empty: none). fn runs once, later; it drops the
+ * call. */
+struct own_call *own_call_start(struct upstream *u, const char *method, struct buf *params,
+                                void (*fn)(const struct outcome *o, void *arg), void *arg);
 /* Gives it up if it runs; frees. Nulls *o. */
 void own_call_drop(struct own_call **o);
 
@@ -28,10 +29,10 @@ struct list_fetch {
     enum catalog_kind kind;
     struct own_call *call; /* NULL: none under way */
     struct raw_list fresh;
-    struct map cursors;    /* seen in this round */
+    struct map cursors; /* seen in this round */
     unsigned pages;
-    bool again;            /* it changed meanwhile */
-    bool failed;           /* the last round */
+    bool again;  /* it changed meanwhile */
+    bool failed; /* the last round */
     int64_t backoff_ms;
     struct timer retry;
 };
@@ -41,7 +42,7 @@ struct sub {
     struct watched *m;
     char *uri;
     int refs;
-    bool have; /* the server was told (legacy) */
+    bool have;  /* the server was told (legacy) */
     bool stale; /* the session it was told in is gone */
     struct own_call *call;
     TAILQ_ENTRY(sub) link;
@@ -60,12 +61,12 @@ struct watched {
     struct promises promises;
     struct raw_list lists[KINDS];
     struct list_fetch fetch[KINDS];
-    bool online;    /* its conversation is up */
-    bool announce;  /* came up; to be logged when its lists are here */
+    bool online;   /* its conversation is up */
+    bool announce; /* came up; to be logged when its lists are here */
     bool had_lists;
-    bool tried;     /* up, or has failed once */
+    bool tried; /* up, or has failed once */
     bool pinging;
-    bool opening;   /* between upstream_open and its event */
+    bool opening;       /* between upstream_open and its event */
     struct err failure; /* of the last list that failed */
     int64_t opened_ms, up_ms, backoff_ms;
     struct timer reopen, ping;
@@ -103,7 +104,8 @@ void watch_check(struct watched *m);
 
 /* watch_catalog.c */
 void watch_rebuild(struct watch *w);
-/* The same after a moment, so that many changes make one snapshot; not before the start has settled. */
+/* The same after a moment, so that many changes make one snapshot; not before the start has
+ * settled. */
 void watch_rebuild_soon(struct watch *w);
 
 /* watch_fetch.c */
@@ -125,7 +127,8 @@ void subs_init(struct watched *m);
 void subs_fini(struct watched *m);
 /* from's subscriptions become to's: its configuration changed. */
 void subs_move(struct watched *from, struct watched *to);
-/* The conversation is up: tells the server of all subscriptions; opens the stream of a modern one. */
+/* The conversation is up: tells the server of all subscriptions; opens the stream of a modern one.
+ */
 void subs_up(struct watched *m);
 void subs_down(struct watched *m);
 void subs_change(struct watched *m, struct str uri, bool on);

@@ -1,5 +1,6 @@
-/* See watch_priv.h. Who wants to hear of which resource, and how the server is told: a legacy one by resources/subscribe in the
- * watch's own conversation, a modern HTTP one by a subscriptions/listen stream with all URIs, opened anew when they change. */
+/* See watch_priv.h. Who wants to hear of which resource, and how the server is told: a legacy one
+ * by resources/subscribe in the watch's own conversation, a modern HTTP one by a
+ * subscriptions/listen stream with all URIs, opened anew when they change. */
 #include "base/clock.h"
 #include "gateway/listen.h"
 #include "gateway/session.h"
@@ -27,7 +28,8 @@ static void on_told(const struct outcome *o, void *arg)
 {
     struct sub *s = arg;
     if (o->kind != OUT_RESULT)
-        log_warn("upstream.subscribe_failed", L_STR("upstream", s->m->up->cfg->name), L_STR("uri", s->uri));
+        log_warn("upstream.subscribe_failed", L_STR("upstream", s->m->up->cfg->name),
+                 L_STR("uri", s->uri));
     own_call_drop(&s->call);
     if (s->stale)
         s->have = false;
@@ -40,7 +42,8 @@ static bool tells(const struct watched *m)
     return m->online && m->promises.subscribe && m->info.server.era == UP_LEGACY;
 }
 
-/* Makes what the server was told what is wanted; one request at a time a URI. Frees s when nothing is. */
+/* Makes what the server was told what is wanted; one request at a time a URI. Frees s when nothing
+ * is. */
 static void sync_sub(struct sub *s)
 {
     bool want = s->refs > 0;
@@ -56,7 +59,8 @@ static void sync_sub(struct sub *s)
     json_write_str(&params, str_of(s->uri));
     buf_addc(&params, '}');
     s->have = want;
-    s->call = own_call_start(s->m->up, want ? "resources/subscribe" : "resources/unsubscribe", &params, on_told, s);
+    s->call = own_call_start(s->m->up, want ? "resources/subscribe" : "resources/unsubscribe",
+                             &params, on_told, s);
     buf_fini(&params);
 }
 
@@ -234,7 +238,8 @@ static void update_unref(struct update *up)
 }
 
 /* The public form of a mount's URI: as listed; else as its mount makes them. */
-static struct str public_uri(const struct catalog *c, int mount, struct str uri, struct buf *prefixed)
+static struct str public_uri(const struct catalog *c, int mount, struct str uri,
+                             struct buf *prefixed)
 {
     const struct mount_config *m = &c->config->mounts[mount];
     const struct map *listed = &c->list[KIND_RESOURCES].by_public;
@@ -251,7 +256,8 @@ static void on_shard_update(struct shard *s, void *arg)
     struct update *up = arg;
     const struct catalog *c = s->catalog;
     struct buf prefixed = {0};
-    if (c && (size_t)up->mount < c->config->mount_count && strcmp(c->config->mounts[up->mount].name, up->name) == 0) {
+    if (c && (size_t)up->mount < c->config->mount_count &&
+        strcmp(c->config->mounts[up->mount].name, up->name) == 0) {
         struct str uri = public_uri(c, up->mount, str_of(up->uri), &prefixed);
         sessions_resource_updated(s, uri);
         listeners_resource_updated(s, uri);

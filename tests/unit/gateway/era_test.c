@@ -1,10 +1,10 @@
 /* Revisions and mirrored header values. */
 #include "gateway/era.h"
 
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <cmocka.h>
 
 static void revisions_are_ordered(void **state)
 {
@@ -31,8 +31,9 @@ static void levels_are_known_by_name(void **state)
 
 static void header_values_come_back_as_they_went(void **state)
 {
-    static const char *const values[] = {"plain", "", " lead", "trail ", "tab\tin", "gr\xc3\xbc\xc3\x9f", "a\nb", "=?base64?eA==?=",
-                                         "=?base64?", "?="};
+    static const char *const values[] = {
+        "plain",           "",          " lead", "trail ", "tab\tin", "gr\xc3\xbc\xc3\x9f", "a\nb",
+        "=?base64?eA==?=", "=?base64?", "?="};
     (void)state;
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         struct buf enc = {0}, dec = {0};
@@ -48,7 +49,8 @@ static void header_values_come_back_as_they_went(void **state)
 
 static void broken_sentinels_are_refused(void **state)
 {
-    static const char *const values[] = {"=?base64?eA?=", "=?base64?eA=?=", "=?base64?e*==?=", "gr\xc3\xbc"};
+    static const char *const values[] = {
+        "=?base64?eA?=", "=?base64?eA=?=", "=?base64?e*==?=", "gr\xc3\xbc"};
     (void)state;
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         struct buf dec = {0};

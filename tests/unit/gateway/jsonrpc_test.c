@@ -1,10 +1,10 @@
 /* Envelopes of JSON-RPC messages: what is read, what is refused, what is built. */
 #include "gateway/jsonrpc.h"
 
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <cmocka.h>
 
 static bool reads(const char *text, struct rpc_msg *m, struct json_doc *d)
 {
@@ -83,9 +83,11 @@ static void messages_are_built_as_the_specification_says(void **state)
     struct buf b = {0};
     (void)state;
     rpc_error(&b, STR("9007199254740993"), -32600, STR("a \"b\""), (struct str){0});
-    expect(&b, "{\"jsonrpc\":\"2.0\",\"id\":9007199254740993,\"error\":{\"code\":-32600,\"message\":\"a \\\"b\\\"\"}}");
+    expect(&b, "{\"jsonrpc\":\"2.0\",\"id\":9007199254740993,\"error\":{\"code\":-32600,"
+               "\"message\":\"a \\\"b\\\"\"}}");
     rpc_error(&b, (struct str){0}, -32700, STR("x"), STR("[1]"));
-    expect(&b, "{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32700,\"message\":\"x\",\"data\":[1]}}");
+    expect(&b, "{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32700,\"message\":\"x\","
+               "\"data\":[1]}}");
     rpc_notification(&b, STR("n"), STR("{\"a\":1}"));
     expect(&b, "{\"jsonrpc\":\"2.0\",\"method\":\"n\",\"params\":{\"a\":1}}");
     rpc_request(&b, 7, STR("m"), (struct str){0});
@@ -99,7 +101,8 @@ static void own_errors_say_their_reason(void **state)
     (void)state;
     (void)err_set(&e, ERR_TIMEOUT, "late");
     rpc_error_of(&b, STR("1"), &e);
-    expect(&b, "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32603,\"message\":\"late\",\"data\":{\"reason\":\"timeout\"}}}");
+    expect(&b, "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32603,\"message\":\"late\","
+               "\"data\":{\"reason\":\"timeout\"}}}");
     (void)err_set(&e, ERR_NOT_FOUND, "no");
     rpc_error_of(&b, STR("1"), &e);
     expect(&b, "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32602,\"message\":\"no\"}}");
