@@ -28,8 +28,8 @@ void crypto_b64(struct buf *out, const void *p, size_t n);
 bool crypto_b64_decode(struct buf *out, struct str s) MUST_USE;
 
 /* Keys that seal tokens for clients to hold. Each key has an 8-byte id derived from itself (the
- * first bytes of SHA-256("headgate key id" || key)). Immutable after set-up; safe for all threads.
- */
+ * first bytes of SHA-256("headgate key id" || key)). Immutable after set-up; safe for all
+ * threads. */
 struct sealer;
 
 /* Keys of 32 bytes; the first mints, all open (two-phase rotation: first add as last, then move to

@@ -1,5 +1,5 @@
-/* The kinds of error, and the message for people. gateway/jsonrpc maps a kind to HTTP and JSON-RPC.
- */
+/* The kinds of error, and the message for people. gateway/jsonrpc maps a kind to HTTP and
+ * JSON-RPC. */
 #ifndef BASE_ERR_H
 #define BASE_ERR_H
 

@@ -104,8 +104,8 @@ struct http1_url {
     bool has_port;
     struct str target; /* path and query, "/" at least; the fragment is refused */
 };
-/* Errors: ERR_CONFIG with what is wrong; user info is refused (credentials do not belong in URLs).
- */
+/* Errors: ERR_CONFIG with what is wrong; user info is refused (credentials do not belong in
+ * URLs). */
 bool http1_parse_url(struct str url, struct http1_url *out, struct err *e) MUST_USE;
 
 #endif

@@ -18,8 +18,8 @@ enum json_type {
     JSON_OBJECT
 };
 
-/* A value or a member name, in document order. An object's children are name, value, name, value, …
- */
+/* A value or a member name, in document order. An object's children are name, value, name, value,
+ * … */
 struct json_tok {
     uint32_t off, len; /* bytes in the text; strings include their quotes */
     uint32_t next;     /* index of the first token after this one's whole subtree */
@@ -79,14 +79,14 @@ bool json_has_duplicates(const struct json_doc *d, uint32_t obj);
 enum json_type json_type(const struct json_doc *d, uint32_t tok);
 bool json_is(const struct json_doc *d, uint32_t tok, enum json_type type); /* false for JSON_NONE */
 /* First child of a container and the one after it; JSON_NONE at the end. For objects: the member
- * names; the value of name token k is token k + 1, and json_next(d, obj, k) steps to the next name.
- */
+ * names; the value of name token k is token k + 1, and json_next(d, obj, k) steps to the next
+ * name. */
 uint32_t json_first(const struct json_doc *d, uint32_t parent);
 uint32_t json_next(const struct json_doc *d, uint32_t parent, uint32_t child);
 
 /* The unescaped bytes of a string token: borrowed from the text when nothing was escaped, else from
- * the arena. Lone surrogates become U+FFFD. Empty for JSON_NONE and other types. May contain NUL.
- */
+ * the arena. Lone surrogates become U+FFFD. Empty for JSON_NONE and other types. May contain
+ * NUL. */
 struct str json_str(const struct json_doc *d, uint32_t tok, struct arena *a);
 /* True when the string token equals s after unescaping. */
 bool json_str_eq(const struct json_doc *d, uint32_t tok, struct str s);

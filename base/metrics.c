@@ -1,5 +1,5 @@
-/* See metrics.h. Series are found under a lock once and updated through their pointer ever after.
- */
+/* See metrics.h. Series are found under a lock once and updated through their pointer ever
+ * after. */
 #include "base/metrics.h"
 
 #include <pthread.h>
@@ -49,10 +49,11 @@ void metrics_register(const struct metric_def *rows, size_t n)
 
 static struct family *family_of(const struct metric_def *row)
 {
-    for (size_t t = 0; t < g.n; t++)
+    for (size_t t = 0; t < g.n; t++) {
         for (size_t i = 0; i < g.rows[t]; i++)
             if (g.tables[t][i].def == row)
                 return &g.tables[t][i];
+    }
     abort(); /* a row that nobody registered */
 }
 

@@ -56,8 +56,8 @@ bool net_addr_literal(struct str host, uint16_t port, struct net_addr *out)
     return out->len > 0;
 }
 
-/* Splits at the last colon; takes the brackets off, which a v6 host must have and nothing else may.
- */
+/* Splits at the last colon; takes the brackets off, which a v6 host must have and nothing else
+ * may. */
 static bool split_port(struct str s, struct str *host, uint16_t *port)
 {
     const char *colon = s.n ? memrchr(s.p, ':', s.n) : NULL;

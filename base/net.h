@@ -51,8 +51,8 @@ void net_lookup_cancel(struct net_lookup **l);
 void net_resolver_start(void);
 void net_resolver_stop(void);
 
-/* Client-side TLS settings; immutable; counted. TLS 1.2 at least, verification with host name on.
- */
+/* Client-side TLS settings; immutable; counted. TLS 1.2 at least, verification with host name
+ * on. */
 struct tls_ctx;
 struct tls_options {
     const char *ca_file; /* NULL: the system's */

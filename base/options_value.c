@@ -124,8 +124,8 @@ static void format_choice(const struct option *o, int value, struct buf *out)
     }
 }
 
-/* Fields of int, enum and bool size, by their bytes: what an enum's type is, the compiler chooses.
- */
+/* Fields of int, enum and bool size, by their bytes: what an enum's type is, the compiler
+ * chooses. */
 static int load_small(const void *field, size_t size)
 {
     int v = 0;

@@ -250,10 +250,11 @@ static void name_draft(struct builder *b, struct draft *d)
 
 static void name_drafts(struct builder *b)
 {
-    for (int rank = 0; rank < RANKS; rank++)
+    for (int rank = 0; rank < RANKS; rank++) {
         for (size_t i = 0; i < b->n; i++)
             if ((int)b->drafts[i].rank == rank)
                 name_draft(b, &b->drafts[i]);
+    }
 }
 
 /* ---- rendering ---- */

@@ -64,8 +64,8 @@ struct raw_list {
     uint32_t n, cap;
 };
 
-/* Builds a snapshot: lists[mount * KINDS + kind]. infos are copied. Returns owned (one reference).
- */
+/* Builds a snapshot: lists[mount * KINDS + kind]. infos are copied. Returns owned (one
+ * reference). */
 struct catalog *catalog_build(struct config *config, const struct raw_list *lists,
                               const struct mount_info *infos);
 struct catalog *catalog_ref(struct catalog *c);

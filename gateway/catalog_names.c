@@ -266,10 +266,11 @@ static bool add_expression(struct pattern *t, struct str inner)
     if (inner.p[0] == '/') {
         ok = add_segments(t, (struct str){inner.p + 1, inner.n - 1});
     } else {
-        for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
+        for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
             if (ops[i].op == inner.p[0])
                 p = (struct piece){
                     .first = ops[i].first, .stop = ops[i].stop, .expression = t->expressions};
+        }
         ok = add_piece(t, p);
     }
     t->expressions++;

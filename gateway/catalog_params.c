@@ -91,18 +91,20 @@ static bool take(struct walk *w, uint32_t schema, uint32_t value, bool reachable
     struct str raw = json_str(w->d, value, &w->arena);
     struct str at = w->depth ? w->path[w->depth - 1] : STR("inputSchema");
     int n = at.n < 64 ? (int)at.n : 64;
-    if (!reachable || w->depth == 0)
+    if (!reachable || w->depth == 0) {
         return err_set(w->why, ERR_BAD_UPSTREAM,
                        "x-mcp-header near \"%.*s\" is not on a property that a chain of "
                        "properties leads to",
                        n, at.p);
+    }
     if (!json_is(w->d, value, JSON_STRING) || !is_header_name(raw))
         return err_set(w->why, ERR_BAD_UPSTREAM, "x-mcp-header of \"%.*s\" is not a header name", n,
                        at.p);
-    if (!is_mirrored_type(w->d, json_get(w->d, schema, STR("type"))))
+    if (!is_mirrored_type(w->d, json_get(w->d, schema, STR("type")))) {
         return err_set(w->why, ERR_BAD_UPSTREAM,
                        "x-mcp-header of \"%.*s\": its type is not string, integer or boolean", n,
                        at.p);
+    }
     struct str name = {arena_dup(&w->arena, raw.p, raw.n), raw.n};
     if (is_taken(w->out, name))
         return err_set(w->why, ERR_BAD_UPSTREAM, "x-mcp-header \"%.*s\" occurs twice",

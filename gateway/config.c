@@ -1,6 +1,6 @@
 /* See config.h. A draft is filled from file, environment and flags, checked as a whole, and becomes
- * the snapshot; all problems are collected on the way, and one error is enough to have no snapshot.
- */
+ * the snapshot; all problems are collected on the way, and one error is enough to have no
+ * snapshot. */
 #include "base/crypto.h"
 #include "gateway/config_parts.h"
 

@@ -96,8 +96,8 @@ static const char *token_fault(const char *token, enum mount_auth type)
     return NULL;
 }
 
-/* The token of token or tokenEnv, without blanks around it. Returns owned, or NULL after a report.
- */
+/* The token of token or tokenEnv, without blanks around it. Returns owned, or NULL after a
+ * report. */
 static char *inline_token(const struct option_reader *r, const struct config_draft *d,
                           const struct yaml_node *auth)
 {

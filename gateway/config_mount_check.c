@@ -82,8 +82,8 @@ static bool is_given(const struct yaml_node *map, const char *key)
     return n && n->kind != YAML_NULL;
 }
 
-/* Fills transport from what is there, or says what is missing; false when that is not to be known.
- */
+/* Fills transport from what is there, or says what is missing; false when that is not to be
+ * known. */
 static bool check_transport(const struct option_reader *r, const struct yaml_node *node)
 {
     struct mount_draft *d = r->base;

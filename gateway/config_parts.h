@@ -1,5 +1,5 @@
-/* What the parts of the configuration's loader share. Private to gateway/config*.c and their tests.
- */
+/* What the parts of the configuration's loader share. Private to gateway/config*.c and their
+ * tests. */
 #ifndef GATEWAY_CONFIG_PARTS_H
 #define GATEWAY_CONFIG_PARTS_H
 

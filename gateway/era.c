@@ -75,10 +75,11 @@ void era_header_encode(struct buf *out, struct str v)
 
 bool era_header_decode(struct buf *out, struct str v)
 {
-    if (is_sentinel(v))
+    if (is_sentinel(v)) {
         return crypto_b64_decode(
             out, (struct str){v.p + sizeof B64_OPEN - 1,
                               v.n - (sizeof B64_OPEN - 1) - (sizeof B64_CLOSE - 1)});
+    }
     for (size_t i = 0; i < v.n; i++)
         if ((unsigned char)v.p[i] >= 0x7f)
             return false;

@@ -32,8 +32,8 @@ static void modern_members(const struct call *c, struct buf *out)
     buf_addf(out, "\"" META_VERSION "\":\"%s\",\"" META_CLIENT "\":", era_modern());
     buf_add_str(out, c->client_info.n ? c->client_info
                                       : STR("{\"name\":\"headgate\",\"version\":\"0\"}"));
-    /* A legacy client's capabilities would invite questions that are not carried across eras yet.
-     */
+    /* A legacy client's capabilities would invite questions that are not carried across eras
+     * yet. */
     buf_adds(out, ",\"" META_CAPS "\":{}");
     if (c->log_level != LOG_LEVEL_NONE)
         buf_addf(out, ",\"" META_LOG "\":\"%s\"", levels[c->log_level]);
@@ -296,10 +296,11 @@ static bool list_has_modern(const struct json_doc *d, uint32_t list)
 enum up_era era_upstream_judge(const struct rpc_msg *m)
 {
     int64_t code = 0;
-    if (m->result != JSON_NONE)
+    if (m->result != JSON_NONE) {
         return list_has_modern(m->doc, json_get(m->doc, m->result, STR("supportedVersions")))
                    ? UP_MODERN
                    : UP_LEGACY;
+    }
     (void)json_int(m->doc, json_get(m->doc, m->error, STR("code")), &code);
     uint32_t data = json_get(m->doc, m->error, STR("data"));
     if (code == RPC_UNSUPPORTED_VERSION &&

@@ -3,8 +3,8 @@
 
 #include <assert.h>
 
-/* Every answer: no sniffing, nothing cached on the way, and the CORS fields of an admitted origin.
- */
+/* Every answer: no sniffing, nothing cached on the way, and the CORS fields of an admitted
+ * origin. */
 static void common_fields(struct exchange *x, struct buf *out)
 {
     buf_adds(out, "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n");

@@ -60,7 +60,8 @@ static void learn(struct shard *s)
         upstream_learn(s->upstreams[i], era_of(s->catalog, i));
 }
 
-/* A catalog on its way to all shards. Changes are told only when the last shard has it: a client that hears of one may ask any. */
+/* A catalog on its way to all shards. Changes are told only when the last shard has it: a client
+ * that hears of one may ask any. */
 struct publication {
     struct gateway *gw;
     struct catalog *catalog;
@@ -411,12 +412,13 @@ static void report_live(struct gateway *gw)
     const struct mount_info *m = watch_mounts(gw->watch, &n);
     for (size_t i = 0; i < n; i++) {
         const char *name = gw->control.config->mounts[i].name;
-        if (m[i].state == MOUNT_UP)
+        if (m[i].state == MOUNT_UP) {
             printf("%s: up, %s, %u tools, %u prompts, %u resources\n", name, m[i].server.version,
                    m[i].count[KIND_TOOLS], m[i].count[KIND_PROMPTS], m[i].count[KIND_RESOURCES]);
-        else
+        } else {
             printf("%s: %s: %s\n", name, mount_state_name(m[i].state),
                    m[i].error ? m[i].error : "no answer yet");
+        }
         if (m[i].state != MOUNT_UP)
             gw->exit_code = 1;
     }

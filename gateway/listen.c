@@ -194,10 +194,11 @@ void listeners_list_changed(struct shard *s, unsigned kinds)
         kinds |= 1U << KIND_RESOURCES;
     for (l = s->listeners ? TAILQ_FIRST(&s->listeners->all) : NULL; l; l = next) {
         next = TAILQ_NEXT(l, link);
-        for (int k = 0; k < KIND_TEMPLATES; k++)
+        for (int k = 0; k < KIND_TEMPLATES; k++) {
             if ((kinds & l->kinds & (1U << k)) &&
                 !notify(l, lists_changed_method((enum catalog_kind)k), (struct str){0}))
                 break;
+        }
     }
 }
 

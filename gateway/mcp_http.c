@@ -26,15 +26,16 @@ static void post_head(struct exchange *x)
 {
     struct str accept = http1_value(x->head, STR("Accept"));
     struct str coding = http1_value(x->head, STR("Content-Encoding"));
-    if (!http1_type_is(http1_value(x->head, STR("Content-Type")), STR("application/json")))
+    if (!http1_type_is(http1_value(x->head, STR("Content-Type")), STR("application/json"))) {
         refuse(x, 415, (struct str){0}, RPC_INVALID_REQUEST,
                "Content-Type must be application/json");
-    else if (coding.n && !str_ieq(coding, STR("identity")))
+    } else if (coding.n && !str_ieq(coding, STR("identity"))) {
         refuse(x, 415, (struct str){0}, RPC_INVALID_REQUEST, "Content-Encoding is not supported");
-    else if (!http1_accepts(accept, STR("application/json")) &&
-             !http1_accepts(accept, STR("text/event-stream")))
+    } else if (!http1_accepts(accept, STR("application/json")) &&
+               !http1_accepts(accept, STR("text/event-stream"))) {
         refuse(x, 406, (struct str){0}, RPC_INVALID_REQUEST,
                "Accept must admit application/json or text/event-stream");
+    }
 }
 
 void mcp_http_head(struct exchange *x)

@@ -221,16 +221,17 @@ static void http_message(struct hreq *h, struct str text, void *arg)
 static void status_error(struct urequest *r, int status, struct err *e)
 {
     const char *name = r->up->cfg->name;
-    if (status == 401 || status == 403)
+    if (status == 401 || status == 403) {
         (void)err_set(e, ERR_UNAUTHENTIC, "upstream %s needs authorization (HTTP %d): %s", name,
                       status,
                       r->up->cfg->bearer_hint ? "check its auth"
                                               : "configure auth.tokenEnv or auth.tokenFile");
-    else if (status == 200 || status == 202)
+    } else if (status == 200 || status == 202) {
         (void)err_set(e, ERR_BAD_UPSTREAM, "upstream %s ended its answer without a result", name);
-    else
+    } else {
         (void)err_set(e, status >= 500 ? ERR_UNAVAILABLE : ERR_BAD_UPSTREAM,
                       "upstream %s answered HTTP %d", name, status);
+    }
 }
 
 static void http_end(struct hreq *h, const struct err *e, void *arg)

@@ -496,8 +496,8 @@ static void on_resolved(const struct net_addr *addrs, size_t n, const struct err
     connect_next(h, NULL);
 }
 
-/* Tries the next address, resolving first when there is none yet; why: how the one before failed.
- */
+/* Tries the next address, resolving first when there is none yet; why: how the one before
+ * failed. */
 static void connect_next(struct hreq *h, const struct err *why)
 {
     struct http_pool *p = h->pool;
@@ -633,10 +633,11 @@ static void add_common(struct http_pool *p, const struct http1_url *u)
     buf_fini(&host);
     buf_add_str(&p->common,
                 STR("Accept: application/json, text/event-stream\r\nUser-Agent: headgate\r\n"));
-    for (size_t i = 0; i < p->cfg->header_count; i++)
+    for (size_t i = 0; i < p->cfg->header_count; i++) {
         ok = http1_add_field(&p->common, str_of(p->cfg->headers[i].name),
                              str_of(p->cfg->headers[i].value)) &&
              ok;
+    }
     if (!ok)
         log_warn("upstream.header_unusable", L_STR("upstream", p->cfg->name));
 }

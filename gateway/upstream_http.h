@@ -11,8 +11,8 @@ struct hreq;
 
 /* Callbacks of a request, on the pool's loop, never before hreq_start returned. */
 struct hreq_ops {
-    /* The answer's head: h is borrowed. Return false to hear of no message (the body is read away).
-     */
+    /* The answer's head: h is borrowed. Return false to hear of no message (the body is read
+     * away). */
     bool (*on_head)(struct hreq *h, const struct http1_head *head, void *arg);
     /* One message: the whole body, or the data of one event. Borrowed. */
     void (*on_message)(struct hreq *h, struct str text, void *arg);

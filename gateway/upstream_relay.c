@@ -94,14 +94,15 @@ static void deliver(struct relay_event *ev)
     case NEWS_RESULT:
     case NEWS_ERROR:
         c = take_call(ev->relay);
-        if (ok)
+        if (ok) {
             call_finish(c,
                         &(struct outcome){.kind = ev->news == NEWS_RESULT ? OUT_RESULT : OUT_ERROR,
                                           .doc = &doc,
                                           .tok = 0,
                                           .modern = ev->modern});
-        else
+        } else {
             call_fail(c, &e);
+        }
         break;
     case NEWS_FAILED: break;
     }

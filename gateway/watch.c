@@ -108,11 +108,12 @@ void watch_fetched(struct watched *m, const struct err *e)
         set_failed(m, &m->failure);
     else
         set_state(m, MOUNT_UP, NULL);
-    if (news && !failed)
+    if (news && !failed) {
         log_info("upstream.up", L_STR("upstream", m->up->cfg->name),
                  L_STR("era", m->info.server.era == UP_MODERN ? "modern" : "legacy"),
                  L_STR("version", m->info.server.version),
                  L_INT("tools", m->info.count[KIND_TOOLS]), L_INT("ms", clock_ms() - m->opened_ms));
+    }
     m->announce = m->announce && failed;
     watch_rebuild_soon(m->w);
     set_tried(m);

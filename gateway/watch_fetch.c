@@ -225,10 +225,11 @@ static void take_page(struct list_fetch *f, const struct json_doc *d, uint32_t r
         ask_page(f, json_raw(d, cursor));
         return;
     }
-    if (!room || json_is(d, cursor, JSON_STRING))
+    if (!room || json_is(d, cursor, JSON_STRING)) {
         log_warn("upstream.list_cut", L_STR("upstream", f->m->up->cfg->name),
                  L_STR("method", kinds[f->kind].method), L_INT("entries", f->fresh.n),
                  L_INT("pages", f->pages));
+    }
     end_round(f, NULL);
 }
 

@@ -127,8 +127,8 @@ void subs_init(struct watched *m);
 void subs_fini(struct watched *m);
 /* from's subscriptions become to's: its configuration changed. */
 void subs_move(struct watched *from, struct watched *to);
-/* The conversation is up: tells the server of all subscriptions; opens the stream of a modern one.
- */
+/* The conversation is up: tells the server of all subscriptions; opens the stream of a modern
+ * one. */
 void subs_up(struct watched *m);
 void subs_down(struct watched *m);
 void subs_change(struct watched *m, struct str uri, bool on);

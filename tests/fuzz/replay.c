@@ -2,8 +2,8 @@
  * Runs a fuzz target once over each file of the folders given, where libFuzzer is not linked: what
  * once broke a parser is in its corpus, and every build tries it again.
  *
- * Each input lies in a buffer of exactly its size, so that AddressSanitizer sees one byte too far.
- */
+ * Each input lies in a buffer of exactly its size, so that AddressSanitizer sees one byte too
+ * far. */
 #include <dirent.h>
 #include <stdbool.h>
 #include <stdint.h>

@@ -27,8 +27,8 @@ static void put_slice(struct buf *out, const char *key, struct str s)
     buf_addc(out, ']');
 }
 
-/* Writes an event as d[data] and, where there is one, t[type] i[id] I (an id of its own) r[retry].
- */
+/* Writes an event as d[data] and, where there is one, t[type] i[id] I (an id of its own)
+ * r[retry]. */
 static void on_event(const struct sse_event *ev, void *arg)
 {
     struct buf *out = arg;

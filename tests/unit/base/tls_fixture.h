@@ -81,8 +81,8 @@ static inline struct ca_file make_ca_file(const struct identity *ca)
 }
 
 struct server;
-/* Serves one connection; s->conn and s->ssl are ready (ssl NULL: plain). The fixture closes them.
- */
+/* Serves one connection; s->conn and s->ssl are ready (ssl NULL: plain). The fixture closes
+ * them. */
 typedef void (*serve_fn)(struct server *s);
 
 struct server {

@@ -275,8 +275,8 @@ static void test_a_server_without_tls_is_an_error(void **state)
     tls_ctx_unref(&c);
 }
 
-/* Keeps the length of the first record (by what one SSL_read gives, which never crosses records).
- */
+/* Keeps the length of the first record (by what one SSL_read gives, which never crosses
+ * records). */
 static void note_record(struct server *s)
 {
     s->got_bytes = (size_t)server_get(s, s->got, sizeof s->got);

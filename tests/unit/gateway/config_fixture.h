@@ -51,8 +51,8 @@ static void write_file(const char *text)
     assert_int_equal(fclose(f), 0);
 }
 
-/* Loads text (NULL: no file) with environment and flags; what was said has the file's name as "F".
- */
+/* Loads text (NULL: no file) with environment and flags; what was said has the file's name as
+ * "F". */
 static void load(const char *text, char *const *environ, const char *const *flags)
 {
     static char *const no_environ[] = {NULL};

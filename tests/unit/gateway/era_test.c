@@ -1,10 +1,11 @@
 /* Revisions and mirrored header values. */
 #include "gateway/era.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
+#include <cmocka.h>
 
 static void revisions_are_ordered(void **state)
 {

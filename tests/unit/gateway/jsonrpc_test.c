@@ -1,10 +1,11 @@
 /* Envelopes of JSON-RPC messages: what is read, what is refused, what is built. */
 #include "gateway/jsonrpc.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
+#include <cmocka.h>
 
 static bool reads(const char *text, struct rpc_msg *m, struct json_doc *d)
 {

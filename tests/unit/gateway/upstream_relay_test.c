@@ -1,4 +1,5 @@
-/* Calls to a conversation on another shard: two real loops, the home's on a thread of its own, and stand-ins for the calls. */
+/* Calls to a conversation on another shard: two real loops, the home's on a thread of its own, and
+ * stand-ins for the calls. */
 #include "gateway/upstream_relay.c"
 
 #include <setjmp.h>
@@ -55,9 +56,8 @@ static void act(void *arg)
                                          .modern = true});
         break;
     case REFUSE:
-        call_finish(c, &(struct outcome){.kind = OUT_ERROR,
-                                         .doc = &reply,
-                                         .tok = json_get(&reply, 0, STR("p"))});
+        call_finish(c, &(struct outcome){
+                           .kind = OUT_ERROR, .doc = &reply, .tok = json_get(&reply, 0, STR("p"))});
         break;
     case FAIL:
         (void)err_set(&e, ERR_TIMEOUT, "too slow");
@@ -72,8 +72,9 @@ void call_send(struct call *c)
     struct str p = json_raw(c->doc, c->params);
     c->live = true;
     atomic_fetch_add(&sent, 1);
-    (void)snprintf(twin_saw, sizeof twin_saw, "%.*s %.*s>%.*s", c->params == JSON_NONE ? 0 : (int)p.n,
-                   p.p ? p.p : "", STR_FMT(c->public_target), STR_FMT(c->target));
+    (void)snprintf(twin_saw, sizeof twin_saw, "%.*s %.*s>%.*s",
+                   c->params == JSON_NONE ? 0 : (int)p.n, p.p ? p.p : "", STR_FMT(c->public_target),
+                   STR_FMT(c->target));
     if (behaviour != HANG)
         loop_defer(c->shard->loop, act, c);
 }
@@ -257,7 +258,7 @@ static void a_failure_comes_back_as_it_was(void **state)
 
 static void a_mount_that_is_another_there_fails_the_call(void **state)
 {
-    static struct mount_config other = {.name = (char[]){"other"}};
+    struct mount_config other = {.name = (char[]){"other"}};
     struct seen s;
     (void)state;
     home_up.cfg = &other;
@@ -312,13 +313,12 @@ static void giving_up_and_the_answer_may_cross(void **state)
             relay_cancel(&c[i - i % 3]);
     }
     end_home();
-    loop_stop(shards[0].loop);
+    loop_post(shards[0].loop, stop_home, &shards[0]);
     loop_run(shards[0].loop);
-    for (int i = 0; i < CALLS; i++)
-        relay_cancel(&c[i]); /* fine when it has ended */
-    loop_free(&shards[0].loop);
     for (int i = 0; i < CALLS; i++) {
-        assert_true(s[i].done <= 1);
+        bool given_up = (i % 6 == 0 && i + 1 < CALLS) || i % 6 == 3;
+        assert_int_equal(s[i].done, given_up ? 0 : 1);
+        relay_cancel(&c[i]); /* fine when it has ended */
         assert_null(c[i].relay);
         json_fini(&d[i]);
     }

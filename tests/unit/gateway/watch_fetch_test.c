@@ -67,8 +67,10 @@ int64_t watch_backoff(int64_t *backoff_ms, int64_t min_ms)
     return min_ms;
 }
 
+enum answer_kind { RESULT, ERROR };
+
 /* Answers the call under way. */
-static void answer(enum { RESULT, ERROR } kind, const char *text)
+static void answer(enum answer_kind kind, const char *text)
 {
     struct json_doc d = {0};
     struct err e;
@@ -76,8 +78,8 @@ static void answer(enum { RESULT, ERROR } kind, const char *text)
     assert_non_null(c);
     assert_true(json_parse(&d, text, strlen(text), &e));
     sent = NULL;
-    c->sink->done(c, &(struct outcome){
-                         .kind = kind == RESULT ? OUT_RESULT : OUT_ERROR, .doc = &d, .tok = 0});
+    c->sink->done(
+        c, &(struct outcome){.kind = kind == RESULT ? OUT_RESULT : OUT_ERROR, .doc = &d, .tok = 0});
     json_fini(&d);
 }
 
