@@ -8,6 +8,8 @@
 
 #include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -292,14 +294,14 @@ void admin_entries(struct gateway *gw, int kind, struct buf *out)
 
 static int64_t resident_bytes(void)
 {
-    long pages = 0;
+    char line[128] = "";
     FILE *f = fopen("/proc/self/statm", "re");
     if (!f)
         return 0;
-    if (fscanf(f, "%*d %ld", &pages) != 1)
-        pages = 0;
+    bool ok = fgets(line, sizeof line, f) != NULL; /* "size resident …", in pages */
     (void)fclose(f);
-    return (int64_t)pages * sysconf(_SC_PAGESIZE);
+    char *second = ok ? strchr(line, ' ') : NULL;
+    return second ? (int64_t)strtol(second, NULL, 10) * sysconf(_SC_PAGESIZE) : 0;
 }
 
 /* What the allocator has given out: in its arenas and as mappings of their own. The shards' charged

@@ -114,7 +114,7 @@ static void check_listen(struct config_draft *d)
             continue;
         all_loopback = all_loopback && loopback;
         for (char **y = d->c.listen; y < z; y++)
-            if (str_eq(str_of(*y), str_of(*z)) && !ends_in_port_zero(*z))
+            if (!ends_in_port_zero(*z) && str_eq(str_of(*y), str_of(*z)))
                 report_text(d, "listen", *z, "is given twice");
     }
     if (n == 0)

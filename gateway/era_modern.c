@@ -186,7 +186,7 @@ static void seal_state(const struct call *c, struct str raw_state, struct buf *o
 {
     struct buf context = {0}, plain = {0};
     state_context(c, &context);
-    buf_addf(&plain, "%s\n%lld\n", c->up->cfg->name, (long long)(clock_wall_ms() + STATE_TTL_MS));
+    buf_addf(&plain, "%s\n%lld\n", c->up->cfg->name, (long long)clock_wall_ms() + STATE_TTL_MS);
     buf_add_str(&plain, raw_state);
     buf_addc(out, '"');
     sealer_seal(c->shard->gw->sealer, "state", buf_str(&context), buf_str(&plain), out);

@@ -189,8 +189,6 @@ static void apply_config(struct gateway *gw, struct config *c)
     atomic_fetch_add(&gw->config_version, 1);
 }
 
-extern char **environ;
-
 bool gateway_reload(struct gateway *gw, struct err *e)
 {
     struct config_problems problems = {0};

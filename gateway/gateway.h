@@ -77,8 +77,8 @@ void gateway_post_all(struct gateway *gw, void (*fn)(struct shard *s, void *arg)
  * thread. False: kept, e says why. */
 bool gateway_reload(struct gateway *gw, struct err *e);
 /* Begins the drain: readiness off, lame duck, then the listeners close and calls finish. Control
- * thread. */
-void gateway_drain(void *gw);
+ * thread. arg: the gateway (a signal's callback). */
+void gateway_drain(void *arg);
 /* Publishes a new catalog (takes the reference) to all shards. Control thread. */
 void gateway_publish_catalog(struct gateway *gw, struct catalog *c);
 

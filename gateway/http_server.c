@@ -323,7 +323,9 @@ static void op_reply(struct exchange *x, int status, struct str fields, struct s
                          : "Connection: close\r\n\r\n");
     metric_count_status(status);
     c->keep = keep;
-    bool alive = write_now(c, buf_str(&head), c->is_head || status == 204 ? (struct str){0} : body);
+    if (c->is_head || status == 204)
+        body.n = 0;
+    bool alive = write_now(c, buf_str(&head), body);
     if (head.p != stack)
         buf_fini(&head);
     if (alive)
@@ -484,7 +486,7 @@ static void process_body(struct conn *c)
                     : (struct str){c->in.p + c->head_len, c->body_seen};
     /* in may have moved since the head was parsed: its slices are made anew when that can be */
     if (c->head->method.p != c->in.p) {
-        int status;
+        int status = 0;
         (void)http1_parse_request(c->in.p, c->head_len, c->head, &(size_t){0}, &status, &e);
     }
     dispatch(c);
@@ -703,7 +705,9 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
             pause_accept(l, "maxConnections reached");
             return;
         }
-        int c = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct sockaddr_storage from;
+        socklen_t from_len = sizeof from;
+        int c = accept4(fd, (struct sockaddr *)&from, &from_len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (c >= 0) {
             hand_over(l->srv, c, l->admin);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {

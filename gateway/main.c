@@ -12,8 +12,6 @@
 #define HEADGATE_VERSION "0.1.0"
 #endif
 
-extern char **environ;
-
 static int usage(FILE *to)
 {
     struct buf b = {0};

@@ -33,11 +33,13 @@ static bool in_list(char *const *list, struct str s)
 
 static struct str host_of(struct str authority)
 {
-    if (authority.n && authority.p[0] == '[') {
+    if (authority.n == 0)
+        return authority;
+    if (authority.p[0] == '[') {
         const char *end = memchr(authority.p, ']', authority.n);
         return end ? (struct str){authority.p, (size_t)(end - authority.p) + 1} : authority;
     }
-    const char *colon = memchr(authority.p ? authority.p : "", ':', authority.n);
+    const char *colon = memchr(authority.p, ':', authority.n);
     return colon ? (struct str){authority.p, (size_t)(colon - authority.p)} : authority;
 }
 

@@ -358,7 +358,7 @@ void session_ask(struct session *ss, struct request *r, struct ask *a)
     a->holder = p;
     a->on_cancelled = on_ask_cancelled;
     TAILQ_INSERT_TAIL(&ss->pending, p, link);
-    struct str params = a->params == JSON_NONE ? (struct str){0} : json_raw(a->doc, a->params);
+    struct str params = json_raw(a->doc, a->params); /* empty for none */
     rpc_request(&m, p->id, json_str(a->doc, a->method, &arena), params);
     if (!r || !r->sse_ok || !request_event(r, buf_str(&m))) {
         p->on = NULL;
@@ -575,6 +575,7 @@ void session_end(struct session *ss)
     map_del(&ss->shard->sessions->by_key, str_of(ss->key));
     metric_add(metric_of(M_SESSIONS), -1);
     while ((p = TAILQ_FIRST(&ss->pending))) {
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not follow TAILQ_REMOVE */
         struct ask *a = p->ask;
         pending_free(p);
         a->holder = NULL;

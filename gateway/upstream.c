@@ -266,6 +266,7 @@ static void transmit(struct urequest *r, struct str fields, struct str body, boo
                              &request_ops, r);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): a request, its time and where its answer goes */
 struct urequest *urequest_own(struct upstream *u, struct usession *us, struct str method,
                               struct str params, int timeout_ms, urequest_fn fn, void *arg)
 {
@@ -672,6 +673,7 @@ void upstream_close(struct upstream *u, int64_t within_ms)
 void upstream_cut(struct upstream *u)
 {
     upstream_close(u, 0);
+    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): only a reference of its own is gone */
     if (u->pool)
         http_pool_cut(u->pool);
 }

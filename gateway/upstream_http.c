@@ -309,6 +309,19 @@ static void answer_done(struct uconn *c)
     hreq_end(h, NULL);
 }
 
+/* Gives bytes to the head or to the body, whichever is due; used: how many it took, data: what of
+ * the body was in them. */
+static bool take_bytes(struct uconn *c, struct str bytes, size_t *used, struct str *data,
+                       struct err *e)
+{
+    struct hreq *h = c->cur;
+    if (!h->head_seen)
+        return take_head(c, bytes.p, bytes.n, used, e);
+    if (h->body.done)
+        return true;
+    return http1_body_feed(&h->body, bytes.p, bytes.n, used, data, e) && take_data(h, *data, e);
+}
+
 /* Deals with bytes of the answer; returns how many it used, or -1 when the connection is done with
  * (closed or broken). */
 static ssize_t consume(struct uconn *c, const char *p, size_t n)
@@ -319,16 +332,10 @@ static ssize_t consume(struct uconn *c, const char *p, size_t n)
     while (at < n) {
         size_t used = 0;
         struct str data = {0};
-        if (!h->head_seen) {
-            if (!take_head(c, p + at, n - at, &used, &e))
-                goto bad;
-            if (used == 0)
-                return (ssize_t)at;
-        } else if (!h->body.done) {
-            if (!http1_body_feed(&h->body, p + at, n - at, &used, &data, &e) ||
-                !take_data(h, data, &e))
-                goto bad;
-        }
+        if (!take_bytes(c, (struct str){p + at, n - at}, &used, &data, &e))
+            goto bad;
+        if (used == 0 && !h->head_seen)
+            return (ssize_t)at;
         at += used;
         if (h->ended || c->closed)
             return -1;

@@ -169,6 +169,7 @@ void subs_fini(struct watched *m)
     timer_clear(&m->listen_timer);
     upstream_unlisten(&m->listen);
     while ((s = TAILQ_FIRST(&m->subs)))
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not follow TAILQ_REMOVE */
         sub_free(s);
     map_fini(&m->subs_by_uri);
 }
