@@ -265,11 +265,14 @@ def test_two_clients_may_use_the_same_token_and_id(legacy: Any) -> None:
 def test_set_level(legacy: Any) -> None:
     client: Legacy = legacy.client
     assert client.request("logging/setLevel", {"level": "error"}).result == {}
-    levels = [p["level"] for p in client.call("up_logs").sent("notifications/message")]
-    assert levels == ["error"]
+
+    def levels() -> list[str]:
+        return [p["level"] for p in client.call("up_logs").sent("notifications/message")]
+
+    assert levels() == ["error"]
     assert client.request("logging/setLevel", {"level": "debug"}).result == {}
-    levels = [p["level"] for p in client.call("up_logs").sent("notifications/message")]
-    assert levels == ["debug", "info", "error"]
+    # The gateway answers at once and tells its servers beside it.
+    poll(lambda: levels() == ["debug", "info", "error"], why="the level reached the server")
     assert client.request("logging/setLevel", {"level": "loud"}).code == -32602
 
 
