@@ -135,5 +135,6 @@ void call_fini(struct call *c)
     call_cancel(c);
     upstream_unref(&c->up);
     catalog_unref(&c->catalog);
+    principal_unref(&c->principal);
     arena_fini(&c->arena);
 }

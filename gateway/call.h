@@ -3,6 +3,7 @@
 #ifndef GATEWAY_CALL_H
 #define GATEWAY_CALL_H
 
+#include "auth/principal.h"
 #include "gateway/gateway.h"
 #include "gateway/jsonrpc.h"
 #include "gateway/methods.h"
@@ -50,6 +51,7 @@ struct call {
     const struct json_doc *doc;
     uint32_t params;
     /* Who asks */
+    struct principal *principal; /* counted */
     bool legacy_client;
     struct session *session;             /* legacy clients; NULL for the gateway's own calls */
     struct str client_caps, client_info; /* raw JSON objects, or empty */

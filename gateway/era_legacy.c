@@ -67,9 +67,9 @@ static void initialize(struct request *r)
     const struct era_features *f = era_legacy(json_str(d, version, &r->call.arena));
     struct str caps = json_raw(d, json_get(d, r->msg.params, STR("capabilities")));
     struct str info = json_raw(d, json_get(d, r->msg.params, STR("clientInfo")));
-    struct session *ss =
-        session_new(r->shard, f ? f->version : era_latest_legacy(), caps.n ? caps : STR("{}"),
-                    info.n ? info : STR("{\"name\":\"unknown\",\"version\":\"0\"}"));
+    struct session *ss = session_new(
+        r->shard, r->call.principal, f ? f->version : era_latest_legacy(),
+        caps.n ? caps : STR("{}"), info.n ? info : STR("{\"name\":\"unknown\",\"version\":\"0\"}"));
     if (!ss) {
         (void)refuse(r, 503, RPC_INTERNAL_ERROR, "too many sessions; try again later");
         return;
@@ -208,7 +208,7 @@ static void list(struct request *r)
     }
     rpc_begin_result(&b, r->id);
     buf_addc(&b, '{');
-    if (lists_page(r->shard, r->method->kind, true, cursor, &b, &e)) {
+    if (lists_page(r, cursor, &b, &e)) {
         buf_adds(&b, "}}");
         request_answer(r, 200, buf_str(&b));
     } else {
@@ -356,7 +356,7 @@ void era_legacy_request(struct request *r)
                      "the header Mcp-Session-Id is missing; initialize first");
         return;
     }
-    struct session *ss = session_find(r->shard, id, &elsewhere);
+    struct session *ss = session_find(r->shard, r->call.principal, id, &elsewhere);
     if (elsewhere) {
         move(r, elsewhere);
         return;

@@ -175,7 +175,8 @@ static void state_context(const struct call *c, struct buf *out)
     uint8_t digest[32];
     struct str args = json_raw(c->doc, json_get(c->doc, c->params, STR("arguments")));
     crypto_sha256(&args, 1, digest);
-    buf_adds(out, PRINCIPAL_ANONYMOUS "\n");
+    buf_add_str(out, principal_key(c->principal));
+    buf_addc(out, '\n');
     buf_add_str(out, c->method->name);
     buf_addc(out, '\n');
     buf_add(out, digest, sizeof digest);
@@ -417,7 +418,7 @@ static void list(struct request *r)
         cursor.p = cursor.p ? cursor.p : "";
     }
     begin_own(r, &b);
-    if (lists_page(r->shard, r->method->kind, false, cursor, &b, &e))
+    if (lists_page(r, cursor, &b, &e))
         end_own(r, &b);
     else
         request_error(r, 200, RPC_INVALID_PARAMS, str_of(e.msg), (struct str){0});

@@ -3,6 +3,7 @@
 #ifndef GATEWAY_EXCHANGE_H
 #define GATEWAY_EXCHANGE_H
 
+#include "auth/principal.h"
 #include "base/http1.h"
 #include "base/net.h"
 
@@ -25,8 +26,9 @@ struct exchange {
     const struct http1_head *head; /* until the answer has begun */
     struct str body;               /* whole; stays where it is until the answer has ended */
     const struct net_addr *peer;
-    bool local_listener; /* came in on a loopback address */
-    bool admin_listener; /* came in on admin.listen */
+    struct principal *principal; /* counted; NULL until the head was let in */
+    bool local_listener;         /* came in on a loopback address */
+    bool admin_listener;         /* came in on admin.listen */
     bool answered, streaming;
     void (*on_closed)(struct exchange *x); /* the client went away before the answer ended; x is
                                               invalid afterwards */

@@ -126,6 +126,7 @@ static void conn_destroy(void *arg)
     buf_fini(&c->ahead);
     buf_fini(&c->out);
     arena_fini(&c->x.arena);
+    principal_unref(&c->x.principal);
     free(c->head);
     free(c);
 }
@@ -269,6 +270,7 @@ static void request_done(struct conn *c)
     bool whole = c->body.done;
     head_give(c);
     arena_fini(&c->x.arena);
+    principal_unref(&c->x.principal);
     if (c->state == CONN_BUSY)
         c->srv->busy--;
     charge(c, 0);

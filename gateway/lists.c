@@ -1,15 +1,18 @@
 /* See lists.h. */
 #include "gateway/lists.h"
 
+#include "gateway/mcp_http.h"
+
 static const char *const member[KINDS] = {"tools", "prompts", "resources", "resourceTemplates"};
 
-static bool find_place(struct shard *s, enum catalog_kind kind, struct str cursor, uint32_t *at,
-                       struct err *e)
+static bool find_place(const struct request *r, struct str cursor, uint32_t *at, struct err *e)
 {
+    const struct shard *s = r->shard;
+    enum catalog_kind kind = r->method->kind;
     struct buf plain = {0};
-    bool ok =
-        sealer_open(s->gw->sealer, "cursor", STR(PRINCIPAL_ANONYMOUS), cursor, &plain, NULL) &&
-        plain.n > 0 && plain.p[0] == (char)('0' + kind);
+    bool ok = sealer_open(s->gw->sealer, "cursor", principal_key(r->call.principal), cursor, &plain,
+                          NULL) &&
+              plain.n > 0 && plain.p[0] == (char)('0' + kind);
     const struct catalog_entry *last =
         ok && s->catalog
             ? map_get(&s->catalog->list[kind].by_public, (struct str){plain.p + 1, plain.n - 1})
@@ -22,22 +25,24 @@ static bool find_place(struct shard *s, enum catalog_kind kind, struct str curso
     return true;
 }
 
-static void add_cursor(struct shard *s, enum catalog_kind kind, struct str last, struct buf *out)
+static void add_cursor(const struct request *r, struct str last, struct buf *out)
 {
     struct buf plain = {0};
-    buf_addc(&plain, (char)('0' + kind));
+    buf_addc(&plain, (char)('0' + r->method->kind));
     buf_add_str(&plain, last);
     buf_adds(out, ",\"nextCursor\":\"");
-    sealer_seal(s->gw->sealer, "cursor", STR(PRINCIPAL_ANONYMOUS), buf_str(&plain), out);
+    sealer_seal(r->shard->gw->sealer, "cursor", principal_key(r->call.principal), buf_str(&plain),
+                out);
     buf_addc(out, '"');
     buf_fini(&plain);
 }
 
-bool lists_page(struct shard *s, enum catalog_kind kind, bool legacy, struct str cursor,
-                struct buf *out, struct err *e)
+bool lists_page(const struct request *r, struct str cursor, struct buf *out, struct err *e)
 {
+    const struct shard *s = r->shard;
+    enum catalog_kind kind = r->method->kind;
     uint32_t at = 0, size = (uint32_t)s->config->page_size;
-    if (cursor.p && !find_place(s, kind, cursor, &at, e))
+    if (cursor.p && !find_place(r, cursor, &at, e))
         return false;
     buf_addf(out, "\"%s\":[", member[kind]);
     const struct catalog_list *l = s->catalog ? &s->catalog->list[kind] : NULL;
@@ -45,10 +50,10 @@ bool lists_page(struct shard *s, enum catalog_kind kind, bool legacy, struct str
     if (n > size)
         n = size;
     if (n)
-        buf_add_str(out, catalog_page(s->catalog, kind, legacy, at, n));
+        buf_add_str(out, catalog_page(s->catalog, kind, !r->modern, at, n));
     buf_addc(out, ']');
     if (n && at + n < l->n)
-        add_cursor(s, kind, l->entries[at + n - 1].public_name, out);
+        add_cursor(r, l->entries[at + n - 1].public_name, out);
     return true;
 }
 

@@ -5,14 +5,14 @@
 
 #include "gateway/catalog.h"
 
-/* Whom seals are bound to, as long as there is no authentication. */
-#define PRINCIPAL_ANONYMOUS "anonymous"
+struct request;
 
 /* Appends `"tools":[…]` and, when there is more, `,"nextCursor":"…"`. cursor: the client's,
  * unescaped; p NULL: the first page. Any replica continues another's page: a cursor names the list
- * and its last entry. ERR_BAD_REQUEST: not a cursor of ours, or its place in the list is gone. */
-bool lists_page(struct shard *s, enum catalog_kind kind, bool legacy, struct str cursor,
-                struct buf *out, struct err *e) MUST_USE;
+ * and its last entry, and is bound to who asks. ERR_BAD_REQUEST: not a cursor of ours, or its place
+ * in the list is gone. */
+bool lists_page(const struct request *r, struct str cursor, struct buf *out,
+                struct err *e) MUST_USE;
 /* Appends the capabilities object of the merged view (MCP server capabilities; listChanged always,
  * the gateway can change). */
 void lists_capabilities(const struct catalog *c, bool legacy, struct buf *out);

@@ -62,7 +62,7 @@ static void session_operation(struct exchange *x)
                "this needs the Mcp-Session-Id of a session");
         return;
     }
-    struct session *ss = session_find(x->shard, id, &elsewhere);
+    struct session *ss = session_find(x->shard, x->principal, id, &elsewhere);
     if (elsewhere) {
         exchange_move(x, elsewhere);
         return;
@@ -200,6 +200,7 @@ static void post(struct exchange *x)
     r->shard = x->shard;
     r->call.target_tok = r->call.state_tok = JSON_NONE;
     r->call.log_level = LOG_LEVEL_NONE;
+    r->call.principal = principal_ref(x->principal);
     struct str accept = http1_value(x->head, STR("Accept"));
     r->sse_ok = http1_accepts(accept, STR("text/event-stream"));
     r->json_ok = http1_accepts(accept, STR("application/json"));

@@ -215,6 +215,7 @@ void routes_on_head(struct exchange *x)
         refuse(x, 404, (struct str){0}, "no such path");
         return;
     }
+    x->principal = principal_anonymous();
     if (kind == TO_MCP)
         mcp_http_head(x);
     else if (kind == TO_HEALTH && !str_eq(x->head->method, STR("GET")) &&

@@ -32,6 +32,7 @@ struct pending {
 
 struct session {
     struct shard *shard;
+    struct principal *principal; /* counted */
     char *id;
     char *key; /* the random part, hex: where it is in the table */
     const char *version;
@@ -91,8 +92,8 @@ void session_table_free(struct session_table **tp)
 
 /* ---- ids ---- */
 
-struct session *session_new(struct shard *s, const char *version, struct str caps,
-                            struct str client_info)
+struct session *session_new(struct shard *s, struct principal *who, const char *version,
+                            struct str caps, struct str client_info)
 {
     struct session_table *t = s->sessions;
     uint8_t random[16];
@@ -104,8 +105,9 @@ struct session *session_new(struct shard *s, const char *version, struct str cap
     crypto_random(random, sizeof random);
     crypto_hex(&key, random, sizeof random);
     buf_addf(&plain, "1\n%d\n%.*s\n%s", s->index, (int)key.n, key.p, version);
-    sealer_seal(s->gw->sealer, "session", STR(PRINCIPAL_ANONYMOUS), buf_str(&plain), &id);
+    sealer_seal(s->gw->sealer, "session", principal_key(who), buf_str(&plain), &id);
     ss->shard = s;
+    ss->principal = principal_ref(who);
     ss->id = xmemdup0(id.p, id.n);
     ss->key = xmemdup0(key.p, key.n);
     ss->version = version;
@@ -123,14 +125,15 @@ struct session *session_new(struct shard *s, const char *version, struct str cap
     return ss;
 }
 
-struct session *session_find(struct shard *s, struct str id, struct shard **elsewhere)
+struct session *session_find(struct shard *s, const struct principal *who, struct str id,
+                             struct shard **elsewhere)
 {
     struct buf plain = {0};
     struct str rest, format, home, key;
     struct session *ss = NULL;
     uint64_t index;
     *elsewhere = NULL;
-    if (sealer_open(s->gw->sealer, "session", STR(PRINCIPAL_ANONYMOUS), id, &plain, NULL)) {
+    if (sealer_open(s->gw->sealer, "session", principal_key(who), id, &plain, NULL)) {
         rest = buf_str(&plain);
         if (str_split(&rest, '\n', &format) && str_eq(format, STR("1")) &&
             str_split(&rest, '\n', &home) && str_to_u64(home, &index) &&
@@ -553,6 +556,7 @@ static void unsubscribe_all(struct session *ss)
 static void session_destroy(void *arg)
 {
     struct session *ss = arg;
+    principal_unref(&ss->principal);
     free(ss->id);
     free(ss->key);
     free(ss->caps);

@@ -13,15 +13,17 @@ struct session_table *session_table_new(struct shard *s);
 /* Ends all sessions. */
 void session_table_free(struct session_table **t);
 
-/* Makes a session for an initialize request: version, capabilities and clientInfo are copied. NULL:
- * maxSessions reached. */
-struct session *session_new(struct shard *s, const char *version, struct str caps,
-                            struct str client_info);
+/* Makes a session for an initialize request of that principal: version, capabilities and clientInfo
+ * are copied. NULL: maxSessions reached. */
+struct session *session_new(struct shard *s, struct principal *who, const char *version,
+                            struct str caps, struct str client_info);
 /* Its Mcp-Session-Id. */
 struct str session_id(const struct session *ss);
 /* Finds the session of an id on this shard. When it lives on another shard: NULL and *elsewhere is
- * that shard. NULL and *elsewhere NULL: unknown, ended or forged (404). Counts as use. */
-struct session *session_find(struct shard *s, struct str id, struct shard **elsewhere);
+ * that shard. NULL and *elsewhere NULL: unknown, ended, forged, or another principal's (404).
+ * Counts as use. */
+struct session *session_find(struct shard *s, const struct principal *who, struct str id,
+                             struct shard **elsewhere);
 /* Ends it: calls are cancelled, upstream conversations closed, the stream ended. */
 void session_end(struct session *ss);
 

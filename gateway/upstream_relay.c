@@ -44,6 +44,7 @@ static void relay_unref(struct relay *r)
     free(r->mount);
     buf_fini(&r->text);
     json_fini(&r->doc);
+    principal_unref(&r->twin.principal);
     arena_fini(&r->twin.arena);
     free(r);
 }
@@ -237,6 +238,7 @@ static void copy_call(struct relay *r, const struct call *c)
                             .arg = r,
                             .doc = &r->doc,
                             .params = c->params,
+                            .principal = principal_ref(c->principal),
                             .legacy_client = c->legacy_client,
                             .client_caps = copy(&a, c->client_caps),
                             .client_info = copy(&a, c->client_info),

@@ -45,6 +45,7 @@ struct own_call *own_call_start(struct upstream *u, const char *method, struct b
     bool parsed = o->params.n > 0 && json_parse(&o->doc, o->params.p, o->params.n, &e);
     /* As a legacy client's: the codec then adds what a modern server needs in _meta. */
     o->c = (struct call){.shard = u->shard,
+                         .principal = principal_anonymous(),
                          .method = method_find(str_of(method)),
                          .sink = &own_sink,
                          .arg = o,

@@ -92,6 +92,7 @@ void call_fini(struct call *c)
     if (c->up)
         atomic_fetch_sub(&home_refs, 1);
     c->up = NULL;
+    principal_unref(&c->principal);
     arena_fini(&c->arena);
     atomic_fetch_add(&finished, 1);
 }
@@ -185,6 +186,7 @@ static void make_call(struct call *c, struct seen *s, struct json_doc *d, const 
     assert_true(json_parse(d, text, strlen(text), &e));
     *s = (struct seen){0};
     *c = (struct call){.shard = &shards[0],
+                       .principal = principal_anonymous(),
                        .sink = &caller_sink,
                        .arg = s,
                        .doc = d,
@@ -232,6 +234,7 @@ static void a_call_without_params_needs_no_text(void **state)
     (void)state;
     behaviour = REFUSE;
     c = (struct call){.shard = &shards[0],
+                      .principal = principal_anonymous(),
                       .sink = &caller_sink,
                       .arg = &s,
                       .doc = &empty,
