@@ -43,9 +43,14 @@ void exchange_stream_begin(struct exchange *x, struct str fields)
     buf_fini(&all);
 }
 
-bool exchange_stream_write(struct exchange *x, struct str bytes)
+bool exchange_event(struct exchange *x, struct str id, struct str message)
 {
-    return x->ops->stream_write(x, bytes);
+    return x->ops->event(x, id, message);
+}
+
+bool exchange_beat(struct exchange *x)
+{
+    return x->ops->beat(x);
 }
 
 void exchange_stream_end(struct exchange *x)

@@ -14,7 +14,8 @@ struct exchange;
 struct exchange_ops {
     void (*reply)(struct exchange *x, int status, struct str fields, struct str body);
     void (*stream_begin)(struct exchange *x, struct str fields);
-    bool (*stream_write)(struct exchange *x, struct str bytes);
+    bool (*event)(struct exchange *x, struct str id, struct str message);
+    bool (*beat)(struct exchange *x);
     void (*stream_end)(struct exchange *x);
     void (*move)(struct exchange *x, struct shard *to);
     void (*take_body)(struct exchange *x, struct buf *out);
@@ -44,9 +45,12 @@ void exchange_reply(struct exchange *x, int status, struct str fields, struct st
 void exchange_reply_json(struct exchange *x, int status, struct str body);
 /* Begins a 200 text/event-stream answer. fields: more header lines. */
 void exchange_stream_begin(struct exchange *x, struct str fields);
-/* Writes bytes of the stream; false when the client reads too slowly and the stream was cut (x is
+/* Writes one message on the stream, in the transport's framing; id: the event's, for transports
+ * that resume, or empty. False when the client reads too slowly and the stream was cut (x is
  * invalid then). */
-bool exchange_stream_write(struct exchange *x, struct str bytes);
+bool exchange_event(struct exchange *x, struct str id, struct str message);
+/* Keeps a stream on which nothing happens from looking idle. False as above. */
+bool exchange_beat(struct exchange *x);
 /* Ends the stream. After it x must not be used. */
 void exchange_stream_end(struct exchange *x);
 /* Hands over the memory that x->body lies in (out is the caller's now), for a request that outlives

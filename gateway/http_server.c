@@ -11,6 +11,7 @@
 #include "gateway/http_server.h"
 
 #include "base/clock.h"
+#include "base/sse.h"
 #include "gateway/gateway.h"
 #include "gateway/routes.h"
 
@@ -363,9 +364,8 @@ static void on_flush(void *arg)
 }
 
 /* Queued until the end of the turn, so that all events of one turn leave in one write. */
-static bool op_stream_write(struct exchange *x, struct str bytes)
+static bool stream_write(struct conn *c, struct str bytes)
 {
-    struct conn *c = (struct conn *)x;
     if (c->state == CONN_CLOSED)
         return false;
     if (c->out.n + bytes.n > STREAM_QUEUE_MAX && c->out.n > 0) {
@@ -383,6 +383,24 @@ static bool op_stream_write(struct exchange *x, struct str bytes)
         loop_defer(c->srv->shard->loop, on_flush, c);
     }
     return true;
+}
+
+static bool op_event(struct exchange *x, struct str id, struct str message)
+{
+    struct buf b = {0};
+    sse_write(&b, (struct str){0}, id, message);
+    bool ok = stream_write((struct conn *)x, buf_str(&b));
+    buf_fini(&b);
+    return ok;
+}
+
+static bool op_beat(struct exchange *x)
+{
+    struct buf b = {0};
+    sse_write_comment(&b);
+    bool ok = stream_write((struct conn *)x, buf_str(&b));
+    buf_fini(&b);
+    return ok;
 }
 
 static void op_stream_end(struct exchange *x)
@@ -427,7 +445,8 @@ static void op_take_body(struct exchange *x, struct buf *out)
 static const struct exchange_ops http1_ops = {
     .reply = op_reply,
     .stream_begin = op_stream_begin,
-    .stream_write = op_stream_write,
+    .event = op_event,
+    .beat = op_beat,
     .stream_end = op_stream_end,
     .move = op_move,
     .take_body = op_take_body,

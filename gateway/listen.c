@@ -2,7 +2,6 @@
  * carries the id of the listen request, its JSON type included. */
 #include "gateway/listen.h"
 
-#include "base/sse.h"
 #include "gateway/era.h"
 #include "gateway/lists.h"
 #include "gateway/watch.h"
@@ -40,11 +39,7 @@ static const struct {
 
 static bool write_raw(struct listen *l, struct str message)
 {
-    struct buf b = {0};
-    sse_write(&b, (struct str){0}, (struct str){0}, message);
-    bool ok = exchange_stream_write(l->x, buf_str(&b)); /* false: on_closed has freed l */
-    buf_fini(&b);
-    return ok;
+    return exchange_event(l->x, (struct str){0}, message); /* false: on_closed has freed l */
 }
 
 static void add_meta(struct listen *l, struct buf *out)
@@ -75,13 +70,10 @@ static void on_beat(void *arg)
 {
     struct listeners *ls = arg;
     struct listen *l, *next;
-    struct buf b = {0};
-    sse_write_comment(&b);
     for (l = TAILQ_FIRST(&ls->all); l; l = next) {
         next = TAILQ_NEXT(l, link);
-        (void)exchange_stream_write(l->x, buf_str(&b));
+        (void)exchange_beat(l->x);
     }
-    buf_fini(&b);
     timer_set(&ls->beat, ls->shard->loop, HEARTBEAT_MS, on_beat, ls);
 }
 

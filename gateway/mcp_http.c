@@ -3,7 +3,6 @@
 #include "gateway/mcp_http.h"
 
 #include "base/clock.h"
-#include "base/sse.h"
 #include "gateway/era.h"
 #include "gateway/session.h"
 
@@ -124,12 +123,8 @@ bool request_event(struct request *r, struct str message)
         return false;
     if (!r->x->streaming)
         exchange_stream_begin(r->x, (struct str){0});
-    struct buf b = {0};
-    sse_write(&b, (struct str){0}, (struct str){0}, message);
     /* A reader that is too slow is cut, and on_client_gone has then dealt with r. */
-    bool ok = r->x && exchange_stream_write(r->x, buf_str(&b));
-    buf_fini(&b);
-    return ok;
+    return r->x && exchange_event(r->x, (struct str){0}, message);
 }
 
 void request_answer(struct request *r, int status, struct str message)

@@ -4,7 +4,6 @@
 #include "gateway/session.h"
 
 #include "base/clock.h"
-#include "base/sse.h"
 #include "gateway/era.h"
 #include "gateway/lists.h"
 #include "gateway/usession.h"
@@ -160,14 +159,11 @@ struct str session_id(const struct session *ss)
 static void on_beat(void *arg)
 {
     struct session *ss = arg;
-    struct buf b = {0};
     if (!ss->stream)
         return;
-    sse_write_comment(&b);
-    if (exchange_stream_write(ss->stream, buf_str(&b)))
+    if (exchange_beat(ss->stream))
         timer_set(&ss->beat, ss->shard->loop, HEARTBEAT_MS, on_beat, ss);
     ss->used_ms = clock_ms();
-    buf_fini(&b);
 }
 
 static void on_stream_closed(struct exchange *x)
@@ -189,15 +185,6 @@ static void end_stream(struct session *ss)
     exchange_stream_end(x);
 }
 
-static bool write_event(struct exchange *x, struct str message)
-{
-    struct buf b = {0};
-    sse_write(&b, (struct str){0}, (struct str){0}, message);
-    bool ok = exchange_stream_write(x, buf_str(&b));
-    buf_fini(&b);
-    return ok;
-}
-
 bool session_open_stream(struct session *ss, struct exchange *x)
 {
     if (ss->stream)
@@ -208,7 +195,7 @@ bool session_open_stream(struct session *ss, struct exchange *x)
     exchange_stream_begin(x, (struct str){0});
     for (int i = 0; i < ss->queued; i++) {
         if (ss->stream)
-            (void)write_event(ss->stream, buf_str(&ss->queue[i]));
+            (void)exchange_event(ss->stream, (struct str){0}, buf_str(&ss->queue[i]));
         buf_fini(&ss->queue[i]);
     }
     ss->queued = 0;
@@ -220,7 +207,7 @@ bool session_open_stream(struct session *ss, struct exchange *x)
 void session_send(struct session *ss, struct str message)
 {
     if (ss->stream) {
-        (void)write_event(ss->stream, message);
+        (void)exchange_event(ss->stream, (struct str){0}, message);
         return;
     }
     if (ss->queued == QUEUE_MAX_MESSAGES || ss->queued_bytes + message.n > QUEUE_MAX_BYTES) {
