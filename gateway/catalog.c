@@ -21,6 +21,7 @@ struct draft {
     size_t name, name_len, public_name, public_len;
     struct header_param *params;
     size_t param_count;
+    struct traits traits;
 };
 
 struct builder {
@@ -149,6 +150,8 @@ static void read_definition(struct builder *b, int mount, struct str raw, struct
     (void)map_set(seen, name, d);
     if (b->kind == KIND_TOOLS && !read_params(b, d, name))
         return;
+    if (b->kind == KIND_TOOLS && mount_is_local(m))
+        traits_read(&b->doc, 0, m->name, name, &d->traits);
     d->name = b->c->names_text.n;
     d->name_len = name.n;
     buf_add_str(&b->c->names_text, name);
@@ -288,6 +291,8 @@ static void render(struct builder *b, const struct draft *d, bool legacy, struct
         remove_member(&es, &b->doc, STR("execution"));
     if (legacy)
         remove_member(&es, &b->doc, STR("outputSchema"));
+    if (b->kind == KIND_TOOLS && mount_is_local(mount_of(b, d)))
+        traits_edit(&es, &b->doc, 0);
     const struct json_tok *root = &b->doc.tok[0];
     json_edit_apply(&es, &b->doc, root->off, root->len, out);
     json_edits_fini(&es);
@@ -336,14 +341,22 @@ static void add_entry(struct builder *b, struct catalog_list *l, struct draft *d
     e->public_name.n = d->public_len;
     e->params = d->params;
     e->param_count = d->param_count;
+    e->traits = d->traits;
     (void)map_set(&l->by_public, stored(b, d->public_name, d->public_len), e);
     b->c->mounts[d->mount].count[b->kind]++;
 }
 
+static void entry_fini(struct catalog_entry *e)
+{
+    catalog_params_fini(e);
+    traits_fini(&e->traits);
+}
+
 static void drop_draft(const struct draft *d)
 {
-    struct catalog_entry e = {.params = d->params, .param_count = d->param_count};
-    catalog_params_fini(&e);
+    struct catalog_entry e = {
+        .params = d->params, .param_count = d->param_count, .traits = d->traits};
+    entry_fini(&e);
 }
 
 /* Fills the list; names stay places in names_text for now: *places holds them, two an entry. */
@@ -521,7 +534,7 @@ struct catalog *catalog_ref(struct catalog *c)
 static void list_fini(struct catalog_list *l)
 {
     for (uint32_t i = 0; i < l->n; i++)
-        catalog_params_fini(&l->entries[i]);
+        entry_fini(&l->entries[i]);
     free(l->entries);
     map_fini(&l->by_public);
     for (int v = 0; v < 2; v++) {

@@ -3,6 +3,7 @@
 #ifndef GATEWAY_CATALOG_H
 #define GATEWAY_CATALOG_H
 
+#include "gateway/traits.h"
 #include "gateway/upstream.h"
 
 enum mount_state { MOUNT_CONNECTING, MOUNT_UP, MOUNT_STALE, MOUNT_DOWN, MOUNT_NEEDS_AUTH };
@@ -20,6 +21,7 @@ struct catalog_entry {
     uint32_t index;
     struct header_param *params; /* tools */
     size_t param_count;
+    struct traits traits;    /* of local tools */
     uint8_t fingerprint[16]; /* of the definition as the upstream sent it */
 };
 

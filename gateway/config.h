@@ -44,7 +44,14 @@ struct mount_config {
     size_t renames;
     strlist tags;
     bool prefix_uris; /* resourceUris: prefix */
+    bool local;       /* see mount_is_local */
 };
+
+/* Are its tools the gateway's own, of `local:`? What they say of themselves is then believed. */
+static inline bool mount_is_local(const struct mount_config *m)
+{
+    return m->local;
+}
 
 struct config {
     int refs;

@@ -20,6 +20,16 @@ static bool same_info(const struct mount_info *a, const struct mount_info *b)
            same_text(x->instructions, y->instructions) && same_text(x->name, y->name);
 }
 
+/* Definitions differ in more than what clients see of them. */
+static bool same_definitions(const struct catalog_list *a, const struct catalog_list *b)
+{
+    bool same = a->n == b->n;
+    for (uint32_t i = 0; same && i < a->n; i++)
+        same = memcmp(a->entries[i].fingerprint, b->entries[i].fingerprint,
+                      sizeof a->entries[i].fingerprint) == 0;
+    return same;
+}
+
 static bool same_catalog(const struct catalog *a, const struct catalog *b)
 {
     if (!a || a->config != b->config || a->mount_count != b->mount_count)
@@ -28,7 +38,8 @@ static bool same_catalog(const struct catalog *a, const struct catalog *b)
         if (!same_info(&a->mounts[i], &b->mounts[i]))
             return false;
     for (int k = 0; k < KINDS; k++)
-        if (!catalog_same(a, b, (enum catalog_kind)k))
+        if (!catalog_same(a, b, (enum catalog_kind)k) ||
+            !same_definitions(&a->list[k], &b->list[k]))
             return false;
     return true;
 }

@@ -128,6 +128,78 @@ static void assert_nowhere(struct world *w, enum method_route route, const char 
     assert_null(t.entry);
 }
 
+/* ---- what local tools say of themselves ---- */
+
+#define OWN                                                                                        \
+    "{\"tags\":[\"a\",7,\"b\"],\"requiredScopes\":[\"s\"],\"rateLimit\":\"5/"                      \
+    "min\",\"cacheTtl\":1.5}"
+
+static void a_local_tools_traits_are_read_and_shown_to_nobody(void **state)
+{
+    (void)state;
+    struct world *w = PLAIN_WORLD(1, TEXT("m"));
+    w->mounts[0].local = true;
+    send_raw(w, 0, KIND_TOOLS,
+             "{\"name\":\"x\",\"_meta\":{\"dev.headgate/tool\":" OWN ",\"k\":1}}");
+    send_raw(w, 0, KIND_TOOLS, "{\"_meta\":{\"dev.headgate/tool\":" OWN "},\"name\":\"y\"}");
+    send_raw(w, 0, KIND_TOOLS, "{\"name\":\"z\",\"_meta\":{\"k\":1}}");
+    build(w);
+    assert_str(buf_str(&w->c->list[KIND_TOOLS].text[0]),
+               "{\"name\":\"x\",\"_meta\":{\"k\":1}},{\"name\":\"y\"},"
+               "{\"name\":\"z\",\"_meta\":{\"k\":1}}");
+    const struct catalog_entry *e = w->c->list[KIND_TOOLS].entries;
+    assert_string_equal(e[0].traits.tags[0], "a");
+    assert_string_equal(e[0].traits.tags[1], "b");
+    assert_null(e[0].traits.tags[2]);
+    assert_string_equal(e[0].traits.scopes[0], "s");
+    assert_int_equal(e[0].traits.rate.limit, 5);
+    assert_int_equal(e[0].traits.rate.window_ms, 60000);
+    assert_int_equal(e[0].traits.cache_ttl_ms, 1500);
+    assert_int_equal(e[1].traits.rate.limit, 5);
+    assert_null(e[2].traits.tags);
+    assert_false(rate_is_set(e[2].traits.rate));
+    world_free(w);
+}
+
+static void malformed_traits_are_passed_over(void **state)
+{
+    (void)state;
+    static const char *const own[] = {
+        "{\"rateLimit\":\"often\",\"cacheTtl\":-1,\"tags\":\"a\",\"requiredScopes\":[]}",
+        "{\"rateLimit\":5,\"cacheTtl\":\"1\",\"tags\":null}", "[]", "1", "{}"};
+    struct world *w = PLAIN_WORLD(1, TEXT("m"));
+    w->mounts[0].local = true;
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        struct buf b = {0};
+        buf_addf(&b, "{\"name\":\"t%zu\",\"_meta\":{\"dev.headgate/tool\":%s}}", i, own[i]);
+        buf_addc(&b, '\0');
+        send_raw(w, 0, KIND_TOOLS, b.p);
+        buf_fini(&b);
+    }
+    build(w);
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        const struct traits *t = &w->c->list[KIND_TOOLS].entries[i].traits;
+        assert_false(rate_is_set(t->rate));
+        assert_int_equal(t->cache_ttl_ms, 0);
+        assert_null(t->tags);
+        assert_null(t->scopes);
+    }
+    world_free(w);
+}
+
+static void traits_are_believed_of_local_mounts_only(void **state)
+{
+    (void)state;
+    struct world *w = PLAIN_WORLD(1, TEXT("m"));
+    send_raw(w, 0, KIND_TOOLS, "{\"name\":\"x\",\"_meta\":{\"dev.headgate/tool\":" OWN "}}");
+    build(w);
+    const struct catalog_list *l = &w->c->list[KIND_TOOLS];
+    assert_str(buf_str(&l->text[0]), "{\"name\":\"x\",\"_meta\":{\"dev.headgate/tool\":" OWN "}}");
+    assert_null(l->entries[0].traits.tags);
+    assert_false(rate_is_set(l->entries[0].traits.rate));
+    world_free(w);
+}
+
 /* ---- lists ---- */
 
 static void entries_keep_every_byte_but_their_name(void **state)
@@ -584,6 +656,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(entries_keep_every_byte_but_their_name),
         cmocka_unit_test(what_is_no_definition_is_left_out),
+        cmocka_unit_test(a_local_tools_traits_are_read_and_shown_to_nobody),
+        cmocka_unit_test(malformed_traits_are_passed_over),
+        cmocka_unit_test(traits_are_believed_of_local_mounts_only),
         cmocka_unit_test(lists_are_in_mount_order_then_upstream_order),
         cmocka_unit_test(legacy_clients_see_object_schemas_only),
         cmocka_unit_test(a_page_is_a_slice),
