@@ -107,5 +107,10 @@ struct http1_url {
 /* Errors: ERR_CONFIG with what is wrong; user info is refused (credentials do not belong in
  * URLs). */
 bool http1_parse_url(struct str url, struct http1_url *out, struct err *e) MUST_USE;
+/* Resolves a reference (absolute URL, or relative to base: RFC 3986 §5.2, dot segments removed) and
+ * appends its request target. Only base's own origin is allowed: another scheme, host or port, a
+ * fragment, or what a target cannot hold is ERR_BAD_UPSTREAM and appends nothing. */
+bool http1_resolve(const struct http1_url *base, struct str ref, struct buf *target,
+                   struct err *e) MUST_USE;
 
 #endif

@@ -306,3 +306,89 @@ bool http1_parse_url(struct str url, struct http1_url *out, struct err *e)
     out->target = n < rest.n ? (struct str){rest.p + n, rest.n - n} : STR("/");
     return true;
 }
+
+/* ---- references ---- */
+
+/* True for "name:" before any of "/?#": a reference with a scheme. */
+static bool has_scheme(struct str ref)
+{
+    for (size_t i = 0; i < ref.n && !strchr("/?#", ref.p[i]); i++)
+        if (ref.p[i] == ':')
+            return i > 0;
+    return false;
+}
+
+static bool same_origin(const struct http1_url *a, const struct http1_url *b)
+{
+    return a->https == b->https && a->port == b->port && str_ieq(a->host, b->host);
+}
+
+/* The length of a target's path. */
+static size_t path_length(struct str target)
+{
+    const char *query = memchr(target.p, '?', target.n);
+    return query ? (size_t)(query - target.p) : target.n;
+}
+
+/* Appends an absolute path without its dot segments (RFC 3986 §5.2.4). */
+static void add_path(struct buf *out, struct str path)
+{
+    size_t start = out->n;
+    struct str segment, rest = {path.p + 1, path.n - 1};
+    bool dot = false;
+    while (str_split(&rest, '/', &segment)) {
+        bool up = str_eq(segment, STR(".."));
+        dot = up || str_eq(segment, STR("."));
+        if (up)
+            while (out->n > start && out->p[--out->n] != '/')
+                ;
+        if (dot)
+            continue;
+        buf_addc(out, '/');
+        buf_add_str(out, segment);
+    }
+    if (dot || out->n == start || (path.p[path.n - 1] == '/' && out->p[out->n - 1] != '/'))
+        buf_addc(out, '/');
+}
+
+/* Joins a relative reference with the base's target into an absolute one. */
+static void join(struct str base, struct str ref, struct buf *out)
+{
+    size_t base_path = path_length(base), path = path_length(ref);
+    struct buf whole = {0};
+    if (path == 0) {
+        buf_add(out, base.p, base_path);
+    } else {
+        size_t keep = base_path;
+        while (ref.p[0] != '/' && keep > 0 && base.p[keep - 1] != '/')
+            keep--;
+        if (ref.p[0] != '/')
+            buf_add(&whole, base.p, keep);
+        buf_add(&whole, ref.p, path);
+        add_path(out, buf_str(&whole));
+    }
+    buf_add(out, ref.p + path, ref.n - path);
+    buf_fini(&whole);
+}
+
+bool http1_resolve(const struct http1_url *base, struct str ref, struct buf *target, struct err *e)
+{
+    struct http1_url url;
+    struct buf whole = {0};
+    bool absolute = has_scheme(ref) || str_starts(ref, STR("//"));
+    bool ok = ref.n > 0 && ref.n <= HTTP1_MAX_TARGET;
+    if (ok && absolute) {
+        if (ref.p[0] == '/')
+            buf_adds(&whole, base->https ? "https:" : "http:");
+        buf_add_str(&whole, ref);
+        ok = http1_parse_url(buf_str(&whole), &url, NULL) && same_origin(base, &url);
+        if (ok)
+            buf_add_str(target, url.target);
+    } else if (ok) {
+        ok = all_of(ref, HTTP1_TARGET) && http1_escapes_valid(ref);
+        if (ok)
+            join(base->target, ref, target);
+    }
+    buf_fini(&whole);
+    return ok || err_set(e, ERR_BAD_UPSTREAM, "a reference leads to another origin, or nowhere");
+}

@@ -35,6 +35,22 @@ static enum http1_result parse(uint8_t mode, const char *p, size_t n, struct htt
     return r;
 }
 
+/* What a reference resolves to can stand in a request line, and is its own reference. */
+static void check_reference(const struct http1_url *base, struct str ref)
+{
+    struct buf once = {0}, twice = {0};
+    if (http1_resolve(base, ref, &once, NULL)) {
+        assert(once.n > 0 && once.p[0] == '/');
+        if (once.n <= HTTP1_MAX_TARGET && !str_starts(buf_str(&once), STR("//"))) {
+            assert(http1_resolve(base, buf_str(&once), &twice, NULL));
+            assert(str_starts(ref, STR("http")) || str_starts(ref, STR("//")) || ref.p[0] == '?' ||
+                   str_eq(buf_str(&once), buf_str(&twice)));
+        }
+    }
+    buf_fini(&once);
+    buf_fini(&twice);
+}
+
 static void check_fields(const struct http1_head *h, const char *p, size_t n)
 {
     struct buf out = {0};
@@ -47,6 +63,8 @@ static void check_fields(const struct http1_head *h, const char *p, size_t n)
         (void)http1_type_is(f->value, STR("application/json"));
         struct http1_url url;
         (void)!http1_parse_url(f->value, &url, NULL);
+        if (http1_parse_url(STR("http://h:8/a/b?c"), &url, NULL))
+            check_reference(&url, f->value);
     }
     buf_fini(&out);
 }

@@ -140,12 +140,77 @@ static void test_refuses_malformed_urls(void **state)
     }
 }
 
+static void test_resolves_references_within_the_origin(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *ref, *target;
+    } cases[] = {
+        {"/messages?sessionId=1", "/messages?sessionId=1"},
+        {"messages/?session_id=1", "/api/messages/?session_id=1"},
+        {"?sessionId=1", "/api/sse?sessionId=1"},
+        {"../m", "/m"},
+        {"../../../m", "/m"},
+        {"./m/./n/..", "/api/m/"},
+        {"/", "/"},
+        {"/a//b", "/a//b"},
+        {"http://h.example:8080/m?x=/../y", "/m?x=/../y"},
+        {"HTTP://H.Example:8080", "/"},
+        {"//h.example:8080/m", "/m"},
+    };
+    struct http1_url base;
+    assert_true(http1_parse_url(STR("http://h.example:8080/api/sse?a=b"), &base, NULL));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct buf out = {0};
+        struct err e = {0};
+        if (!http1_resolve(&base, str_of(cases[i].ref), &out, &e))
+            fail_msg("%s: %s", cases[i].ref, e.msg);
+        assert_slice(buf_str(&out), cases[i].target);
+        buf_fini(&out);
+    }
+}
+
+static void test_refuses_references_to_other_origins(void **state)
+{
+    (void)state;
+    static const char *const refs[] = {
+        "",
+        "https://h.example:8080/m",
+        "http://h.example/m",
+        "http://h.example:8081/m",
+        "http://other.example:8080/m",
+        "//other.example:8080/m",
+        "http://u@h.example:8080/m",
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+        "/m#fragment",
+        "/m n",
+        "/m\r\nX: y",
+        "/%zz",
+    };
+    struct http1_url base;
+    assert_true(http1_parse_url(STR("http://h.example:8080/sse"), &base, NULL));
+    for (size_t i = 0; i < sizeof refs / sizeof refs[0]; i++) {
+        struct buf out = {0};
+        struct err e = {0};
+        if (http1_resolve(&base, str_of(refs[i]), &out, &e))
+            fail_msg("passes: %s", refs[i]);
+        assert_int_equal(e.kind, ERR_BAD_UPSTREAM);
+        assert_int_equal(out.n, 0);
+        buf_fini(&out);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_finds_tokens_in_lists),  cmocka_unit_test(test_judges_accept),
-        cmocka_unit_test(test_reads_content_types),    cmocka_unit_test(test_parses_urls),
+        cmocka_unit_test(test_finds_tokens_in_lists),
+        cmocka_unit_test(test_judges_accept),
+        cmocka_unit_test(test_reads_content_types),
+        cmocka_unit_test(test_parses_urls),
         cmocka_unit_test(test_refuses_malformed_urls),
+        cmocka_unit_test(test_resolves_references_within_the_origin),
+        cmocka_unit_test(test_refuses_references_to_other_origins),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
