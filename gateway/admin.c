@@ -184,11 +184,13 @@ static void add_error(struct buf *out, const struct mount_config *m, const struc
     buf_fini(&text);
 }
 
-/* What is configured. Arguments of a command are left out: people put tokens there. */
-static void add_mount_config(struct buf *out, const struct mount_config *m)
+/* What is configured, and the transport that was found out. Arguments of a command are left out:
+ * people put tokens there. */
+static void add_mount_config(struct buf *out, const struct mount_config *m,
+                             const struct mount_info *mi)
 {
     add_text(out, "name", m->name);
-    add_text(out, "transport", transport_name(m->transport));
+    add_text(out, "transport", transport_name(mi->server.sse ? MOUNT_SSE : m->transport));
     if (m->transport == MOUNT_STDIO)
         add_text(out, "command", m->command);
     else
@@ -225,8 +227,9 @@ void admin_upstreams(struct gateway *gw, struct buf *out)
     buf_addc(out, '[');
     for (size_t i = 0; i < cfg->mount_count; i++) {
         buf_adds(out, i ? ",{" : "{");
-        add_mount_config(out, &cfg->mounts[i]);
-        add_mount_info(out, &cfg->mounts[i], i < n ? &infos[i] : &unknown);
+        const struct mount_info *mi = i < n ? &infos[i] : &unknown;
+        add_mount_config(out, &cfg->mounts[i], mi);
+        add_mount_info(out, &cfg->mounts[i], mi);
         buf_addc(out, '}');
     }
     buf_addc(out, ']');

@@ -95,15 +95,12 @@ static bool check_transport(const struct option_reader *r, const struct yaml_nod
     d->m.transport = d->transport < 0 ? MOUNT_HTTP : (enum mount_transport)d->transport;
     if (url && command)
         option_report(r, false, node, NULL, "has both url and command: write only one of them");
-    else if (d->transport == MOUNT_SSE) {
-        option_report(r, false, at, "transport",
-                      "the HTTP+SSE transport of 2024-11-05 is not supported yet: use the server's "
-                      "streamable HTTP address with transport: http");
-    } else if (!url && !command) {
+    else if (!url && !command) {
         option_report(r, false, node, NULL, "needs url: https://… or command: …");
     } else if ((d->transport == MOUNT_STDIO) != command) {
         option_report(r, false, at, "transport", "is %s, but there is no %s",
-                      command ? "http" : "stdio", command ? "url" : "command");
+                      command ? (d->transport == MOUNT_SSE ? "sse" : "http") : "stdio",
+                      command ? "url" : "command");
     } else {
         return true;
     }
@@ -280,7 +277,7 @@ void config_check_mount(const struct option_reader *r, const struct config_draft
     struct mount_draft *draft = r->base;
     check_name(r, node);
     check_prefix(r, d, node);
-    if (check_transport(r, node) && draft->m.transport == MOUNT_HTTP) {
+    if (check_transport(r, node) && draft->m.transport != MOUNT_STDIO) {
         check_http(r, node);
         config_check_mount_auth(r, d, node);
     } else if (draft->m.transport == MOUNT_STDIO) {

@@ -10,9 +10,8 @@ static const struct option_choice transports[] = {
     {"streamable-http", MOUNT_HTTP},
     {"streamableHttp", MOUNT_HTTP},
     {"streamable_http", MOUNT_HTTP},
-    {"stdio", MOUNT_STDIO},
-    {"", 0},
     {"sse", MOUNT_SSE},
+    {"stdio", MOUNT_STDIO},
     {NULL, 0},
 };
 static const struct option_choice eras[] = {

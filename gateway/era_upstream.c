@@ -217,9 +217,10 @@ void era_upstream_initialize(const struct usession *us, struct buf *params)
     /* Lists of servers that serve each client by itself are fetched as the most able client would
      * see them. */
     const struct mount_config *m = us->up->cfg;
+    const struct shard *watcher = us->up->home ? us->up->home : &us->up->shard->gw->control;
     bool watch =
-        us->up->shard->index < 0 && (m->session == SESSION_PER_CLIENT ||
-                                     (m->session == SESSION_AUTO && m->transport == MOUNT_HTTP));
+        us->up->shard == watcher && (m->session == SESSION_PER_CLIENT ||
+                                     (m->session == SESSION_AUTO && m->transport != MOUNT_STDIO));
     buf_addf(params, "{\"protocolVersion\":\"%s\",\"capabilities\":",
              us->owner ? session_version(us->owner) : era_latest_legacy());
     if (us->owner)

@@ -47,17 +47,12 @@ void gateway_post_all(struct gateway *gw, void (*fn)(struct shard *s, void *arg)
 
 /* ---- snapshots ---- */
 
-static enum up_era era_of(const struct catalog *c, size_t mount)
-{
-    return mount < c->mount_count ? c->mounts[mount].server.era : UP_UNKNOWN;
-}
-
 static void learn(struct shard *s)
 {
     if (!s->catalog || s->catalog->config != s->config)
         return;
-    for (size_t i = 0; i < s->upstream_count; i++)
-        upstream_learn(s->upstreams[i], era_of(s->catalog, i));
+    for (size_t i = 0; i < s->upstream_count && i < s->catalog->mount_count; i++)
+        upstream_learn(s->upstreams[i], &s->catalog->mounts[i].server);
 }
 
 /* A catalog on its way to all shards. Changes are told only when the last shard has it: a client

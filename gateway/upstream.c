@@ -218,14 +218,13 @@ static void http_message(struct hreq *h, struct str text, void *arg)
         urequest_fail(r, &e);
 }
 
-static void status_error(struct urequest *r, int status, struct err *e)
+void upstream_status_error(const struct upstream *u, int status, struct err *e)
 {
-    const char *name = r->up->cfg->name;
+    const char *name = u->cfg->name;
     if (status == 401 || status == 403) {
-        (void)err_set(e, ERR_UNAUTHENTIC, "upstream %s needs authorization (HTTP %d): %s", name,
-                      status,
-                      r->up->cfg->bearer_hint ? "check its auth"
-                                              : "configure auth.tokenEnv or auth.tokenFile");
+        (void)err_set(
+            e, ERR_UNAUTHENTIC, "upstream %s needs authorization (HTTP %d): %s", name, status,
+            u->cfg->bearer_hint ? "check its auth" : "configure auth.tokenEnv or auth.tokenFile");
     } else if (status == 200 || status == 202) {
         (void)err_set(e, ERR_BAD_UPSTREAM, "upstream %s ended its answer without a result", name);
     } else {
@@ -240,6 +239,7 @@ static void http_end(struct hreq *h, const struct err *e, void *arg)
     struct err mine;
     int status = hreq_status(h);
     r->http = NULL;
+    r->status = status;
     if (r->ended) {
         timer_clear(&r->timer);
         loop_defer(r->up->shard->loop, urequest_destroy, r);
@@ -250,20 +250,23 @@ static void http_end(struct hreq *h, const struct err *e, void *arg)
     if (e)
         (void)err_set(&mine, e->kind, "upstream %s: %s", r->up->cfg->name, e->msg);
     else
-        status_error(r, status, &mine);
+        upstream_status_error(r->up, status, &mine);
     urequest_fail(r, &mine);
 }
 
-static const struct hreq_ops request_ops = {http_head, http_message, http_end};
+static const struct hreq_ops request_ops = {
+    .on_head = http_head, .on_message = http_message, .on_end = http_end};
 
 static void transmit(struct urequest *r, struct str fields, struct str body, bool safe)
 {
     metric_add(r->up->calls, 1);
     if (r->us && r->us->pipe)
-        pipe_write(r->us->pipe, body);
+        r->us->pipe->ops->write(r->us->pipe, r->id, body);
     else
-        r->http = hreq_start(r->up->pool, &(struct hreq_spec){"POST", fields, body, safe},
-                             &request_ops, r);
+        r->http = hreq_start(
+            r->up->pool,
+            &(struct hreq_spec){.method = "POST", .fields = fields, .body = body, .safe = safe},
+            &request_ops, r);
 }
 
 /* NOLINTNEXTLINE(readability-function-size): a request, its time and where its answer goes */
@@ -537,7 +540,7 @@ bool upstream_per_client(const struct upstream *u)
 {
     if (u->cfg->session == SESSION_PER_CLIENT)
         return true;
-    return u->cfg->session == SESSION_AUTO && u->cfg->transport == MOUNT_HTTP &&
+    return u->cfg->session == SESSION_AUTO && u->cfg->transport != MOUNT_STDIO &&
            u->era == UP_LEGACY;
 }
 
@@ -563,16 +566,17 @@ static void not_connected(struct call *c)
 void upstream_send(struct call *c)
 {
     struct upstream *u = c->up;
-    bool stdio = u->cfg->transport == MOUNT_STDIO;
-    if (stdio && u->home && u->home != u->shard) {
+    bool piped = u->cfg->transport == MOUNT_STDIO || u->sse;
+    bool own = c->session && upstream_per_client(u);
+    if (u->home && u->home != u->shard && !own) {
         relay_send(c);
         return;
     }
-    if (!stdio && u->era == UP_MODERN) {
+    if (!piped && u->era == UP_MODERN) {
         urequest_call(u, NULL, c, NULL);
         return;
     }
-    if (!stdio && u->era == UP_UNKNOWN) {
+    if (!piped && u->era == UP_UNKNOWN) {
         not_connected(c);
         return;
     }
@@ -608,6 +612,18 @@ void upstream_cancel(struct call *c)
 
 /* ---- life ---- */
 
+static struct shard *home_of(const struct upstream *u)
+{
+    struct gateway *gw = u->shard->gw;
+    return &gw->shards[u->index % gw->shard_count];
+}
+
+void upstream_set_sse(struct upstream *u, bool sse)
+{
+    u->sse = sse;
+    u->home = sse ? home_of(u) : NULL;
+}
+
 struct upstream *upstream_new(struct shard *s, struct config *config, int index)
 {
     struct upstream *u = xcalloc(1, sizeof *u);
@@ -620,12 +636,13 @@ struct upstream *upstream_new(struct shard *s, struct config *config, int index)
     u->calls = metric_series(&metric_rows[M_UPSTREAM_CALLS], u->cfg->name, NULL);
     u->errors = metric_series(&metric_rows[M_UPSTREAM_ERRORS], u->cfg->name, NULL);
     u->seconds = metric_series(&metric_rows[M_UPSTREAM_SECONDS], u->cfg->name, NULL);
-    if (u->cfg->transport == MOUNT_HTTP) {
+    if (u->cfg->transport != MOUNT_STDIO) {
         u->pool = http_pool_new(s, u->cfg, &e);
         if (!u->pool)
             log_error("upstream.unusable", L_STR("upstream", u->cfg->name), L_ERR(&e));
+        upstream_set_sse(u, u->cfg->transport == MOUNT_SSE);
     } else if (u->cfg->session != SESSION_PER_CLIENT) {
-        u->home = &s->gw->shards[index % s->gw->shard_count];
+        u->home = home_of(u);
     }
     return u;
 }
@@ -678,10 +695,13 @@ void upstream_cut(struct upstream *u)
         http_pool_cut(u->pool);
 }
 
-void upstream_learn(struct upstream *u, enum up_era era)
+void upstream_learn(struct upstream *u, const struct server_info *info)
 {
-    if (u->cfg->transport == MOUNT_HTTP)
-        u->era = era;
+    if (u->cfg->transport == MOUNT_STDIO)
+        return;
+    u->era = info->era;
+    if (u->cfg->transport == MOUNT_HTTP && info->era != UP_UNKNOWN && info->sse != u->sse)
+        upstream_set_sse(u, info->sse);
 }
 
 /* ---- probe ---- */
@@ -728,11 +748,11 @@ void upstream_open(struct upstream *u)
     struct err e;
     if (u->closed)
         return;
-    if (u->cfg->transport == MOUNT_STDIO || u->cfg->era == ERA_PIN_LEGACY) {
-        open_legacy(u);
-    } else if (!u->pool) {
+    if (u->cfg->transport != MOUNT_STDIO && !u->pool) {
         (void)err_set(&e, ERR_CONFIG, "upstream %s cannot be used, see the log", u->cfg->name);
         events.session_down(u, &e);
+    } else if (u->cfg->transport == MOUNT_STDIO || u->sse || u->cfg->era == ERA_PIN_LEGACY) {
+        open_legacy(u);
     } else {
         (void)urequest_own(u, NULL, STR("server/discover"), (struct str){0},
                            u->cfg->first_byte_ms < PROBE_MS ? u->cfg->first_byte_ms : PROBE_MS,
@@ -773,4 +793,11 @@ void upstream_session_down(struct upstream *u, const struct err *e)
 {
     if (!u->closed)
         events.session_down(u, e);
+}
+
+void upstream_session_moved(struct upstream *u)
+{
+    upstream_set_sse(u, true);
+    if (!u->closed)
+        events.session_moved(u);
 }

@@ -23,8 +23,9 @@ struct upstream {
     struct timer closing;
     int64_t close_at_ms;
     struct http_pool *pool;  /* HTTP */
-    struct usession *shared; /* legacy HTTP, or stdio on its home shard */
-    struct shard *home;      /* stdio, shared: the shard that has the child */
+    struct usession *shared; /* legacy HTTP; stdio and HTTP+SSE on their home shard */
+    struct shard *home;      /* stdio and HTTP+SSE: the shard that has the shared pipe */
+    bool sse;                /* HTTP+SSE, as configured or found out */
     enum up_era era;         /* as known on this shard */
     bool child_legacy;       /* stdio: the probe failed; the handshake comes at once from now on */
     uint64_t next_id;
@@ -41,6 +42,7 @@ struct server_info {
     char *instructions; /* raw JSON string, owned, NULL: none */
     char *name;         /* serverInfo.name as raw JSON string, owned, NULL */
     bool stateful;      /* the server gave a session id */
+    bool sse;           /* HTTP+SSE */
 };
 void server_info_fini(struct server_info *i);
 void server_info_copy(struct server_info *to, const struct server_info *from);
@@ -60,7 +62,9 @@ void upstream_cut(struct upstream *u);
  * open. */
 void upstream_open(struct upstream *u);
 /* Data shards: takes over what control found out about an HTTP server. */
-void upstream_learn(struct upstream *u, enum up_era era);
+void upstream_learn(struct upstream *u, const struct server_info *info);
+/* Does the server speak HTTP+SSE? Nothing of it is open when that changes. */
+void upstream_set_sse(struct upstream *u, bool sse);
 
 /* Modern HTTP servers: opens subscriptions/listen with these raw params; what comes in goes to the
  * events. fn is called at its end. Returns what upstream_unlisten ends. */
@@ -88,6 +92,8 @@ struct upstream_events {
     void (*resource_updated)(struct upstream *u, struct str uri);
     void (*session_up)(struct upstream *u, const struct server_info *info);
     void (*session_down)(struct upstream *u, const struct err *e);
+    /* Control's own: it was found out to speak HTTP+SSE, which upstream_open opens on its home. */
+    void (*session_moved)(struct upstream *u);
 };
 /* Whom the upstreams of this process tell. Set once. */
 void upstream_set_events(const struct upstream_events *ev);

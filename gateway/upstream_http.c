@@ -239,8 +239,12 @@ static void send_more(struct uconn *c)
 static void on_sse_event(const struct sse_event *ev, void *arg)
 {
     struct hreq *h = arg;
-    if (!h->ended && ev->data.n > 0 && (ev->type.n == 0 || str_eq(ev->type, STR("message"))))
+    if (h->ended || ev->data.n == 0)
+        return;
+    if (ev->type.n == 0 || str_eq(ev->type, STR("message")))
         h->ops->on_message(h, ev->data, h->arg);
+    else if (h->ops->on_event)
+        h->ops->on_event(h, ev->type, ev->data, h->arg);
 }
 
 static bool take_data(struct hreq *h, struct str data, struct err *e)
@@ -560,7 +564,7 @@ static void write_head(struct http_pool *p, const struct hreq_spec *spec, struct
 {
     buf_adds(out, spec->method);
     buf_addc(out, ' ');
-    buf_adds(out, p->target);
+    buf_adds(out, spec->target ? spec->target : p->target);
     buf_add_str(out, STR(" HTTP/1.1\r\n"));
     buf_add_str(out, buf_str(&p->common));
     const char *token = bearer(p);

@@ -16,6 +16,8 @@ struct hreq_ops {
     bool (*on_head)(struct hreq *h, const struct http1_head *head, void *arg);
     /* One message: the whole body, or the data of one event. Borrowed. */
     void (*on_message)(struct hreq *h, struct str text, void *arg);
+    /* An event of another type than "message", of a stream; NULL: they are skipped. Borrowed. */
+    void (*on_event)(struct hreq *h, struct str type, struct str data, void *arg);
     /* The end: e NULL when the answer was complete. h is gone afterwards. */
     void (*on_end)(struct hreq *h, const struct err *e, void *arg);
 };
@@ -25,7 +27,8 @@ struct hreq_spec {
     struct str fields;  /* complete header lines besides Host, credentials, Accept, Content-Type,
                            Content-Length */
     struct str body;
-    bool safe; /* may be sent again when a reused connection breaks before any answer */
+    const char *target; /* NULL: the URL's own */
+    bool safe;          /* may be sent again when a reused connection breaks before any answer */
 };
 
 /* A pool for cfg on shard s's loop. NULL with ERR_CONFIG for a bad URL, CA file … Borrows cfg. */

@@ -14,7 +14,8 @@
 
 enum { STOP_GRACE_MS = 2000, QUEUE_MAX = 32 * 1024 * 1024, ERR_LINE_MAX = 4096 };
 
-struct pipe {
+struct stdio {
+    struct pipe pipe;
     struct usession *us; /* NULL once stopped */
     struct loop *loop;
     char *name;
@@ -26,9 +27,9 @@ struct pipe {
     struct buf queue, line, errline;
 };
 
-static void pipe_destroy(void *arg)
+static void stdio_destroy(void *arg)
 {
-    struct pipe *p = arg;
+    struct stdio *p = arg;
     buf_fini(&p->queue);
     buf_fini(&p->line);
     buf_fini(&p->errline);
@@ -43,7 +44,7 @@ static void close_fd(int *fd)
     *fd = -1;
 }
 
-static void unhook(struct pipe *p)
+static void unhook(struct stdio *p)
 {
     if (p->open) {
         event_del(&p->rd);
@@ -59,7 +60,7 @@ static void unhook(struct pipe *p)
     p->counted = false;
 }
 
-static void broken(struct pipe *p, const char *what)
+static void broken(struct stdio *p, const char *what)
 {
     struct err e;
     (void)err_set(&e, ERR_UNAVAILABLE, "upstream %s: %s", p->name, what);
@@ -67,7 +68,7 @@ static void broken(struct pipe *p, const char *what)
         usession_broken(p->us, &e); /* stops us */
 }
 
-static void on_lines(struct pipe *p)
+static void on_lines(struct stdio *p)
 {
     size_t at = 0;
     char *nl;
@@ -86,7 +87,7 @@ static void on_lines(struct pipe *p)
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     (void)what;
-    struct pipe *p = arg;
+    struct stdio *p = arg;
     char *to = buf_reserve(&p->line, READ_BUF_BYTES);
     ssize_t n = read(fd, to, READ_BUF_BYTES);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -105,7 +106,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
         buf_fini(&p->line);
 }
 
-static void log_stderr(struct pipe *p, bool all)
+static void log_stderr(struct stdio *p, bool all)
 {
     size_t at = 0;
     while (at < p->errline.n) {
@@ -125,7 +126,7 @@ static void log_stderr(struct pipe *p, bool all)
 static void on_stderr(evutil_socket_t fd, short what, void *arg)
 {
     (void)what;
-    struct pipe *p = arg;
+    struct stdio *p = arg;
     char tmp[4096];
     ssize_t n = read(fd, tmp, sizeof tmp);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -138,7 +139,7 @@ static void on_stderr(evutil_socket_t fd, short what, void *arg)
     log_stderr(p, false);
 }
 
-static void flush(struct pipe *p)
+static void flush(struct stdio *p)
 {
     size_t done = 0;
     while (done < p->queue.n) {
@@ -173,8 +174,10 @@ static void on_queue_full(void *arg)
     broken(arg, "the server does not read its input");
 }
 
-void pipe_write(struct pipe *p, struct str line)
+static void stdio_write(struct pipe *pipe, uint64_t id, struct str line)
 {
+    struct stdio *p = (struct stdio *)pipe;
+    (void)id;
     if (p->queue.n + line.n > QUEUE_MAX) {
         loop_defer(p->loop, on_queue_full, p);
         return;
@@ -193,7 +196,7 @@ void pipe_write(struct pipe *p, struct str line)
 
 static void on_started(struct child *c, int in, int out, int err, const struct err *e, void *arg)
 {
-    struct pipe *p = arg;
+    struct stdio *p = arg;
     if (e) {
         broken(p, e->msg);
         return;
@@ -216,7 +219,7 @@ static void on_started(struct child *c, int in, int out, int err, const struct e
 static void on_exited(struct child *c, int status, void *arg)
 {
     (void)c;
-    struct pipe *p = arg;
+    struct stdio *p = arg;
     char what[64];
     log_stderr(p, true);
     if (WIFSIGNALED(status))
@@ -255,10 +258,22 @@ static char **make_env(const struct mount_config *m)
     return env;
 }
 
-struct pipe *pipe_start(struct usession *us)
+static void stdio_stop(struct pipe *pipe)
 {
+    struct stdio *p = (struct stdio *)pipe;
+    p->us = NULL;
+    unhook(p); /* closing its stdin asks the server to end */
+    child_stop(p->child, STOP_GRACE_MS);
+    child_free(&p->child);
+    loop_defer(p->loop, stdio_destroy, p);
+}
+
+struct pipe *stdio_start(struct usession *us)
+{
+    static const struct pipe_ops ops = {stdio_write, stdio_stop};
     const struct mount_config *m = us->up->cfg;
-    struct pipe *p = xcalloc(1, sizeof *p);
+    struct stdio *p = xcalloc(1, sizeof *p);
+    p->pipe.ops = &ops;
     p->us = us;
     p->loop = us->up->shard->loop;
     p->name = xstrdup(m->name);
@@ -274,16 +289,5 @@ struct pipe *pipe_start(struct usession *us)
     for (char **e = env; *e; e++)
         free(*e);
     free(env);
-    return p;
-}
-
-void pipe_stop(struct pipe **pp)
-{
-    struct pipe *p = *pp;
-    *pp = NULL;
-    p->us = NULL;
-    unhook(p); /* closing its stdin asks the server to end */
-    child_stop(p->child, STOP_GRACE_MS);
-    child_free(&p->child);
-    loop_defer(p->loop, pipe_destroy, p);
+    return &p->pipe;
 }

@@ -70,13 +70,16 @@ static void deaf_end(struct hreq *h, const struct err *e, void *arg)
     upstream_unref(&u);
 }
 
-static const struct hreq_ops deaf_ops = {deaf_head, deaf_message, deaf_end};
+static const struct hreq_ops deaf_ops = {
+    .on_head = deaf_head, .on_message = deaf_message, .on_end = deaf_end};
 
 static void post(struct usession *us, const char *method, struct str body)
 {
     struct buf fields = {0};
     usession_fields(us, &fields);
-    (void)hreq_start(us->up->pool, &(struct hreq_spec){method, buf_str(&fields), body, true},
+    (void)hreq_start(us->up->pool,
+                     &(struct hreq_spec){
+                         .method = method, .fields = buf_str(&fields), .body = body, .safe = true},
                      &deaf_ops, upstream_ref(us->up));
     buf_fini(&fields);
 }
@@ -84,7 +87,7 @@ static void post(struct usession *us, const char *method, struct str body)
 void usession_send(struct usession *us, struct str body)
 {
     if (us->pipe)
-        pipe_write(us->pipe, body);
+        us->pipe->ops->write(us->pipe, 0, body);
     else if (us->state == US_READY || us->state == US_OPENING)
         post(us, "POST", body);
 }
@@ -136,7 +139,8 @@ static void reset(struct usession *us)
     timer_clear(&us->retry);
     hreq_cancel(&us->stream);
     if (us->pipe)
-        pipe_stop(&us->pipe);
+        us->pipe->ops->stop(us->pipe);
+    us->pipe = NULL;
     us->sid[0] = '\0';
     us->no_stream = false;
 }
@@ -181,6 +185,16 @@ void usession_close(struct usession **usp)
 
 /* ---- coming up ---- */
 
+void usession_refused(struct usession *us, uint64_t id, const struct err *e)
+{
+    struct urequest *r;
+    TAILQ_FOREACH (r, &us->reqs, link)
+        if (r->id == id)
+            break;
+    if (r)
+        urequest_fail(r, e);
+}
+
 void usession_wait(struct usession *us, struct urequest *r)
 {
     urequest_unlink(r);
@@ -215,12 +229,25 @@ static void ready(struct usession *us)
     }
 }
 
+/* A server of 2024-11-05 takes no POST here, but a GET (MCP 2025-11-25 basic/transports "Backwards
+ * Compatibility"). Tried once, by who watches the mount. */
+static bool wants_sse(const struct usession *us, const struct urequest *r)
+{
+    return !us->owner && !us->pipe && us->up->shard->index < 0 &&
+           us->up->cfg->era != ERA_PIN_MODERN &&
+           (r->status == 400 || r->status == 404 || r->status == 405);
+}
+
 static void on_initialized(struct urequest *r, const struct rpc_msg *m, const struct err *e)
 {
     struct usession *us = r->us;
     struct err bad;
     if (us->state != US_OPENING)
         return;
+    if (wants_sse(us, r)) {
+        us->pipe = sse_start(us);
+        return;
+    }
     server_info_fini(&us->info);
     if (m && m->result == JSON_NONE) {
         struct arena a = {0};
@@ -238,6 +265,7 @@ static void on_initialized(struct urequest *r, const struct rpc_msg *m, const st
     }
     memcpy(us->sid, r->session_id, sizeof us->sid);
     us->info.stateful = us->sid[0] != '\0';
+    us->info.sse = us->up->sse;
     usession_send(us, STR("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}"));
     ready(us);
 }
@@ -277,12 +305,19 @@ static void on_child_probe(struct urequest *r, const struct rpc_msg *m, const st
 
 void usession_pipe_open(struct usession *us)
 {
-    if (us->up->cfg->era == ERA_PIN_LEGACY || us->up->child_legacy) {
+    struct upstream *u = us->up;
+    if (u->cfg->transport == MOUNT_HTTP && !u->sse) {
+        us->state = US_IDLE; /* it was a try; what was to be known is known */
+        reset(us);
+        upstream_session_moved(u);
+        return;
+    }
+    if (u->sse || u->cfg->era == ERA_PIN_LEGACY || u->child_legacy) {
         initialize(us);
         return;
     }
     us->info.era = UP_MODERN;
-    (void)urequest_own(us->up, us, STR("server/discover"), (struct str){0}, CHILD_PROBE_MS,
+    (void)urequest_own(u, us, STR("server/discover"), (struct str){0}, CHILD_PROBE_MS,
                        on_child_probe, NULL);
 }
 
@@ -292,7 +327,9 @@ void usession_open(struct usession *us)
         return;
     us->state = US_OPENING;
     if (us->up->cfg->transport == MOUNT_STDIO)
-        us->pipe = pipe_start(us);
+        us->pipe = stdio_start(us);
+    else if (us->up->sse)
+        us->pipe = sse_start(us);
     else
         initialize(us);
 }
@@ -344,14 +381,17 @@ static void stream_end(struct hreq *h, const struct err *e, void *arg)
     timer_set(&us->retry, us->up->shard->loop, STREAM_RETRY_MS, open_stream, us);
 }
 
-static const struct hreq_ops stream_ops = {stream_head, stream_message, stream_end};
+static const struct hreq_ops stream_ops = {
+    .on_head = stream_head, .on_message = stream_message, .on_end = stream_end};
 
 static void open_stream(void *arg)
 {
     struct usession *us = arg;
     struct buf fields = {0};
     usession_fields(us, &fields);
-    us->stream = hreq_start(us->up->pool, &(struct hreq_spec){"GET", buf_str(&fields), {0}, true},
-                            &stream_ops, us);
+    us->stream =
+        hreq_start(us->up->pool,
+                   &(struct hreq_spec){.method = "GET", .fields = buf_str(&fields), .safe = true},
+                   &stream_ops, us);
     buf_fini(&fields);
 }

@@ -8,6 +8,19 @@
 
 struct pipe;
 
+/* What carries the messages of a conversation that is one pipe each way: a child's stdin and
+ * stdout, or the stream and the POSTs of HTTP+SSE. It tells usession_pipe_open when it stands,
+ * gives what comes in to upstream_message, and ends with usession_broken. */
+struct pipe_ops {
+    /* Sends one message; id: of the request that it is, 0 for others. May not call back at once. */
+    void (*write)(struct pipe *p, uint64_t id, struct str message);
+    /* Ends it; nothing calls back any more. */
+    void (*stop)(struct pipe *p);
+};
+struct pipe {
+    const struct pipe_ops *ops;
+};
+
 enum us_state { US_IDLE, US_OPENING, US_READY, US_CLOSED };
 
 /* An answer to a request of the gateway's own. m NULL: e says why there is none. Both borrowed. */
@@ -29,6 +42,7 @@ struct urequest {
     bool ended, retried, waiting; /* waiting: in us->waiting, not in us->reqs */
     bool forever;                 /* a listen stream: no deadline */
     struct err fail;
+    int status;                 /* HTTP, at its end */
     char session_id[256];       /* as received with the answer to initialize */
     TAILQ_ENTRY(urequest) link; /* in us->reqs, or nowhere */
 };
@@ -47,7 +61,7 @@ struct usession {
     struct hreq *stream;          /* the GET stream */
     struct timer retry;
     bool no_stream;
-    struct pipe *pipe; /* stdio */
+    struct pipe *pipe; /* stdio, HTTP+SSE */
 };
 
 /* Takes r out of its conversation's lists. */
@@ -68,9 +82,13 @@ struct urequest *urequest_new(struct upstream *u, struct usession *us);
 bool upstream_message(struct upstream *u, struct usession *us, struct urequest *r, struct str text,
                       struct err *e);
 
+/* Says what an HTTP status other than success means. */
+void upstream_status_error(const struct upstream *u, int status, struct err *e);
 /* The shared conversation came up, or went down. */
 void upstream_session_up(struct upstream *u, const struct server_info *info);
 void upstream_session_down(struct upstream *u, const struct err *e);
+/* The server speaks HTTP+SSE: its conversation is to be opened where those live. */
+void upstream_session_moved(struct upstream *u);
 
 /* usession.c */
 struct usession *usession_new(struct upstream *u, struct session *owner);
@@ -87,14 +105,15 @@ bool usession_expired(struct usession *us, struct urequest *r);
 void usession_send(struct usession *us, struct str body);
 /* The header lines that a message on us needs. */
 void usession_fields(const struct usession *us, struct buf *fields);
-/* stdio: the child runs. */
+/* Messages can go both ways from now on. */
 void usession_pipe_open(struct usession *us);
+/* The server would not take request id: it fails with e. */
+void usession_refused(struct usession *us, uint64_t id, const struct err *e);
 
-/* upstream_stdio.c */
-struct pipe *pipe_start(struct usession *us);
-void pipe_write(struct pipe *p, struct str line);
-/* Ends the child as MCP asks: closes stdin, waits, SIGTERM, SIGKILL. Nulls *p. */
-void pipe_stop(struct pipe **p);
+/* upstream_stdio.c: a child. Ended as MCP asks: closes stdin, waits, SIGTERM, SIGKILL. */
+struct pipe *stdio_start(struct usession *us);
+/* upstream_sse.c */
+struct pipe *sse_start(struct usession *us);
 
 /* upstream_relay.c: calls to a conversation that lives on another shard. */
 void relay_send(struct call *c);

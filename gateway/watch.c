@@ -139,6 +139,8 @@ static void mount_down(struct watched *m, const struct err *e)
         return;
     }
     m->online = m->opening = false;
+    if (m->up->cfg->transport == MOUNT_HTTP && m->up->sse && e->kind == ERR_BAD_UPSTREAM)
+        upstream_set_sse(m->up, false); /* it may have learnt streamable HTTP */
     metric_set(m->up_metric, 0);
     timer_clear(&m->ping);
     fetch_pause(m);
@@ -201,9 +203,15 @@ static void on_ping(void *arg)
     upstream_ping(m->up, on_pong, m->w->gw);
 }
 
+/* A pipe tells of its end itself. */
+static bool is_piped(const struct upstream *u)
+{
+    return u->cfg->transport == MOUNT_STDIO || u->sse;
+}
+
 void watch_check(struct watched *m)
 {
-    if (m->online && m->up->cfg->transport == MOUNT_HTTP)
+    if (m->online && !is_piped(m->up))
         timer_set(&m->ping, m->w->gw->control.loop, 0, on_ping, m);
 }
 
@@ -235,7 +243,7 @@ static void read_promises(struct promises *p, const char *capabilities)
 
 static void mount_up(struct watched *m, const struct server_info *info)
 {
-    bool http = m->up->cfg->transport == MOUNT_HTTP;
+    bool http = !is_piped(m->up);
     struct server_info fresh;
     server_info_copy(&fresh, info);
     server_info_fini(&m->info.server);
@@ -266,6 +274,7 @@ struct open_note {
     struct shard *home;
     int index;
     const struct mount_config *cfg; /* identity only */
+    bool sse;
 };
 
 /* Something that an upstream on another shard told; also that it was not there to be opened. */
@@ -321,6 +330,8 @@ static void on_home_open(void *arg)
     struct upstream *u = (size_t)n->index < s->upstream_count ? s->upstreams[n->index] : NULL;
     struct event_note gone = {.cfg = n->cfg, .what = NOTE_DOWN};
     if (u && u->cfg == n->cfg) {
+        if (n->sse && !u->sse)
+            upstream_set_sse(u, true);
         upstream_open(u);
     } else {
         (void)err_set(&gone.err, ERR_UNAVAILABLE, "the upstream is being replaced");
@@ -342,7 +353,7 @@ static void on_connect(void *arg)
         return;
     }
     struct open_note *n = xmalloc(sizeof *n);
-    *n = (struct open_note){m->w->gw, u->home, u->index, u->cfg};
+    *n = (struct open_note){m->w->gw, u->home, u->index, u->cfg, u->sse};
     loop_post(u->home->loop, on_home_open, n);
 }
 
@@ -380,12 +391,22 @@ static void on_session_down(struct upstream *u, const struct err *e)
         post_event(u->shard, &(struct event_note){.cfg = u->cfg, .what = NOTE_DOWN, .err = *e});
 }
 
+static void on_session_moved(struct upstream *u)
+{
+    struct watched *m = find_mount(u->shard->gw, u->cfg);
+    if (!m)
+        return;
+    m->opening = false;
+    server_info_fini(&m->info.server); /* of a time when it was something else */
+    connect_soon(m, 0);
+}
+
 /* ---- life ---- */
 
 struct watch *watch_new(struct gateway *gw)
 {
     static const struct upstream_events events = {on_list_changed, subs_publish_update,
-                                                  on_session_up, on_session_down};
+                                                  on_session_up, on_session_down, on_session_moved};
     struct watch *w = xcalloc(1, sizeof *w);
     w->gw = gw;
     upstream_set_events(&events);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -73,24 +74,36 @@ def filesystem(folder: Path) -> dict[str, Any]:
     return {"command": NODE, "args": [str(FILESYSTEM), str(folder)]}
 
 
-@pytest.fixture
-def everything_http() -> Iterator[str]:
-    """server-everything over streamable HTTP, on a port of its own."""
+@contextlib.contextmanager
+def serving_everything(transport: str, path: str) -> Iterator[str]:
+    """server-everything over HTTP, on a port of its own."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = subprocess.Popen(
-        [NODE, str(EVERYTHING), "streamableHttp"],
+        [NODE, str(EVERYTHING), transport],
         env=environment({"PORT": str(port)}),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
         poll(lambda: reachable(port), 60, "server-everything listens")
-        yield f"http://127.0.0.1:{port}/mcp"
+        yield f"http://127.0.0.1:{port}{path}"
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def everything_http() -> Iterator[str]:
+    with serving_everything("streamableHttp", "/mcp") as url:
+        yield url
+
+
+@pytest.fixture
+def everything_sse() -> Iterator[str]:
+    with serving_everything("sse", "/sse") as url:
+        yield url
 
 
 def reachable(port: int) -> bool:
@@ -147,6 +160,14 @@ def test_everything_over_http(
     start_gateway: Callable[..., Any], everything_http: str, driver: str
 ) -> None:
     gateway = start_gateway({"upstreams": {"ev": {"url": everything_http}}})
+    ready(gateway, "ev")
+    check_everything(drive(driver, gateway.url, *EVERYTHING_STEPS))
+
+
+def test_everything_over_sse(
+    start_gateway: Callable[..., Any], everything_sse: str, driver: str
+) -> None:
+    gateway = start_gateway({"upstreams": {"ev": {"url": everything_sse}}})
     ready(gateway, "ev")
     check_everything(drive(driver, gateway.url, *EVERYTHING_STEPS))
 

@@ -272,11 +272,7 @@ static void test_namespaces(void **state)
 static void test_transports(void **state)
 {
     (void)state;
-    refuse(
-        "upstreams: {a: {url: http://h/sse, transport: sse}}\n",
-        "error: F:1 upstreams.a.transport: the HTTP+SSE transport of 2024-11-05 is not supported "
-        "yet");
-    refuse("mcpServers: {a: {url: http://h/sse, type: sse}}\n", "not supported yet");
+    refuse("upstreams: {a: {transport: sse, command: x}}\n", "is sse, but there is no url");
     refuse("upstreams: {a: {url: http://h/m, command: x}}\n", "has both url and command");
     refuse("upstreams: {a: {transport: stdio, url: http://h/m}}\n", "is stdio, but there is no "
                                                                     "command");
