@@ -1,6 +1,8 @@
 /* See metrics_rows.h. */
 #include "gateway/metrics_rows.h"
 
+#include "store/store.h"
+
 #include <stdio.h>
 
 const struct metric_def metric_rows[M_ROWS] = {
@@ -63,6 +65,7 @@ static struct metric *status_series[600];
 void metrics_rows_init(void)
 {
     metrics_register(metric_rows, M_ROWS);
+    metrics_register(store_metric_rows, store_metric_row_count);
     for (int i = 0; i < M_ROWS; i++)
         if (!metric_rows[i].label)
             single[i] = metric_series(&metric_rows[i], NULL, NULL);
