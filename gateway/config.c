@@ -69,6 +69,7 @@ void config_fini(struct config *c)
     if (c->seal_keys)
         crypto_wipe(c->seal_keys, c->seal_key_count * sizeof *c->seal_keys);
     free(c->seal_keys);
+    store_url_fini(&c->store);
     free(c->base_path);
     free(c->source);
     *c = (struct config){0};
@@ -179,11 +180,10 @@ static void check_auth(const struct option_reader *r, const struct yaml_node *au
 
 static void check_later_keys(const struct option_reader *r, const struct yaml_node *root)
 {
-    static const char *const later[] = {"store", "local", "tenants", "limits", "cache"};
+    static const char *const later[] = {"local", "tenants", "limits", "cache"};
     for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
         const struct yaml_node *n = yaml_get(root, later[i]);
-        bool memory = n && i == 0 && strcmp(n->text, "memory") == 0;
-        if (n && n->kind != YAML_NULL && !memory)
+        if (n && n->kind != YAML_NULL)
             option_report(r, true, n, later[i], "is not available in this version, ignored");
     }
     check_auth(r, yaml_get(root, "auth"));
@@ -238,6 +238,7 @@ struct config *config_load(const char *file, char *const *environ, const char *c
     options_read_flags(&r, flags);
     config_check(&d);
     config_read_keys(&d);
+    config_check_store(&d);
     config_read_mounts(&d, &doc);
     yaml_doc_fini(&doc);
     draft_fini(&d);

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "base/str.h"
+#include "store/store.h"
 
 enum mount_transport { MOUNT_HTTP, MOUNT_SSE, MOUNT_STDIO };
 enum era_pin { ERA_PIN_AUTO, ERA_PIN_MODERN, ERA_PIN_LEGACY };
@@ -87,6 +88,12 @@ struct config {
     uint8_t (*seal_keys)[32];              /* first mints */
     size_t seal_key_count;
     bool seal_keys_generated;
+    struct store_url store; /* what replicas share */
+    char *store_prefix;
+    char *store_password; /* secret; NULL: none, or in the URL or a file */
+    char *store_password_file, *store_ca, *store_cert, *store_key;
+    int store_op_ms;
+    size_t store_memory_bytes;
     struct mount_config *mounts;
     size_t mount_count;
     char *source; /* the file read, for messages; NULL when none */

@@ -366,6 +366,15 @@ static const struct option config_rows[] = {
         .help = "How long the gateway goes on accepting, marked not ready, before it drains.",
     },
     {
+        .name = "timeouts.store",
+        .type = OPT_MSEC,
+        OPT_AT(config_draft, c.store_op_ms),
+        .def = "50ms",
+        .min = 5,
+        .max = MINUTE,
+        .help = "For Redis to answer; a connect may take four times as long.",
+    },
+    {
         .name = "sealKeys",
         .type = OPT_LIST,
         OPT_AT(config_draft, seal_keys),
@@ -392,6 +401,80 @@ static const struct option config_rows[] = {
         .help = "The name of a variable that holds them, separated by commas.",
     },
     {
+        .name = "store",
+        .type = OPT_STRING,
+        OPT_AT(config_draft, store_text),
+        .def = "memory",
+        .min = 1,
+        .flags = OPT_INPUT | OPT_SECRET,
+        .help = "Where replicas share their state: `memory` (one replica), `redis://host:port/db`, "
+                "`rediss://…` with TLS, or `redis+sentinel://host:port,host:port/master`.",
+    },
+    {
+        .name = "storePrefix",
+        .type = OPT_STRING,
+        OPT_AT(config_draft, c.store_prefix),
+        .def = "hg",
+        .min = 1,
+        .max = 64,
+        .help = "What every key and channel in Redis begins with; fleets that share a Redis need "
+                "different ones.",
+    },
+    {
+        .name = "storePassword",
+        .type = OPT_STRING,
+        OPT_AT(config_draft, c.store_password),
+        .min = 1,
+        .flags = OPT_SECRET,
+        .help = "Password for Redis; its user is written in `store`.",
+    },
+    {
+        .name = "storePasswordEnv",
+        .type = OPT_STRING,
+        OPT_AT(config_draft, store_password_env),
+        .min = 1,
+        .flags = OPT_INPUT,
+        .help = "The name of a variable that holds it.",
+    },
+    {
+        .name = "storePasswordFile",
+        .type = OPT_STRING,
+        OPT_AT(config_draft, c.store_password_file),
+        .min = 1,
+        .help = "A file that holds it; read at each connect.",
+    },
+    {
+        .name = "storeCa",
+        .type = OPT_STRING,
+        OPT_AT(config_draft, c.store_ca),
+        .min = 1,
+        .def_text = "the system's authorities",
+        .help = "A file of the authorities that a `rediss://` server is checked against.",
+    },
+    {
+        .name = "storeCert",
+        .type = OPT_STRING,
+        OPT_AT(config_draft, c.store_cert),
+        .min = 1,
+        .help = "A file with the certificate to show to a `rediss://` server.",
+    },
+    {
+        .name = "storeKey",
+        .type = OPT_STRING,
+        OPT_AT(config_draft, c.store_key),
+        .min = 1,
+        .help = "A file with its key.",
+    },
+    {
+        .name = "storeMemoryBytes",
+        .type = OPT_BYTES,
+        OPT_AT(config_draft, c.store_memory_bytes),
+        .def = "64MiB",
+        .min = 4 * 1024 * 1024,
+        .max = 64 * GIB,
+        .help = "Bound of what is kept in memory; what was used longest ago goes first.",
+    },
+    {
         .name = "upstreams",
         .type = OPT_SUBTREE,
         .help = "The MCP servers behind the gateway, by name: see below.",
@@ -408,7 +491,6 @@ static const struct option config_rows[] = {
     },
     /* Without help: known, judged by config.c, not offered. */
     {.name = "inputs", .type = OPT_SUBTREE},
-    {.name = "store", .type = OPT_SUBTREE},
     {.name = "local", .type = OPT_SUBTREE},
     {.name = "auth", .type = OPT_SUBTREE},
     {.name = "tenants", .type = OPT_SUBTREE},
@@ -459,6 +541,11 @@ void config_dump(const struct config *c, struct buf *out)
     options_dump(&config_table, &d, out);
     buf_addf(out, ",\"production\":%s,\"sealing\":\"%zu %s\"", c->production ? "true" : "false",
              c->seal_key_count, c->seal_keys_generated ? "generated" : "configured");
+    struct buf store = {0};
+    store_url_format(&c->store, &store);
+    buf_adds(out, ",\"store\":");
+    json_write_str(out, buf_str(&store));
+    buf_fini(&store);
     buf_adds(out, ",\"upstreams\":{");
     for (size_t i = 0; i < c->mount_count; i++) {
         buf_adds(out, i ? "," : "");

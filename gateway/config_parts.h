@@ -28,6 +28,7 @@ struct config_draft {
     int uris;         /* enum config_uris */
     char **seal_keys;
     char *seal_keys_file, *seal_keys_env;
+    char *store_text, *store_password_env;
     char *const *environ; /* borrowed */
     char **origins;       /* one a row of config_table; see struct option_reader */
     struct config_problems *problems;
@@ -69,6 +70,8 @@ void config_merge_host_port(struct config_draft *d);
 void config_check(struct config_draft *d);
 /* Reads the sealing keys, or makes one. */
 void config_read_keys(struct config_draft *d);
+/* Reads and checks where the shared state is; after the keys. */
+void config_check_store(struct config_draft *d);
 /* Warns about variables that this version does not know or use. */
 void config_check_env(struct config_draft *d);
 /* Reads the upstreams of the file's root (may be NULL) and of MCP_MOUNT_SERVERS into d->c.mounts.

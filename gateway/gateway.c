@@ -284,6 +284,7 @@ static void shard_init(struct shard *s, struct gateway *gw, int index)
     s->gw = gw;
     s->index = index;
     s->loop = loop_new(index < 0 ? "control" : index < 8 ? names[index] : "data-n");
+    s->store = store_open(gw->store_hub, s->loop);
     s->read_buf = xmalloc(READ_BUF_BYTES);
     if (index < 0)
         return;
@@ -306,6 +307,7 @@ static void shard_fini(struct shard *s)
     free(s->upstreams);
     s->upstream_count = 0;
     http_server_free(&s->http);
+    store_close(&s->store);
     loop_free(&s->loop);
     catalog_unref(&s->catalog);
     config_unref(&s->config);
@@ -458,9 +460,32 @@ static void close_all(int *fds)
     free(fds);
 }
 
+static struct store_hub *make_store(struct gateway *gw, const struct config *c, struct err *e)
+{
+    const struct store_options o = {
+        .url = &c->store,
+        .prefix = c->store_prefix,
+        .password = c->store_password,
+        .password_file = c->store_password_file,
+        .ca_file = c->store_ca,
+        .cert_file = c->store_cert,
+        .key_file = c->store_key,
+        .op_ms = c->store_op_ms,
+        .connect_ms = 4 * c->store_op_ms,
+        .memory_bytes = c->store_memory_bytes,
+        .keys = (const uint8_t(*)[32])c->seal_keys,
+        .key_count = c->seal_key_count,
+        .replica = gw->replica,
+    };
+    return store_hub_new(&o, e);
+}
+
 static bool start(struct gateway *gw, struct config *c, struct err *e)
 {
     if (!gw->check_live && !bind_all(gw, c, e))
+        return false;
+    gw->store_hub = make_store(gw, c, e);
+    if (!gw->store_hub)
         return false;
     shard_init(&gw->control, gw, -1);
     gw->shards = xcalloc((size_t)c->threads, sizeof *gw->shards);
@@ -496,6 +521,7 @@ static void stop(struct gateway *gw)
         shard_fini(&gw->shards[i]);
     if (gw->control.loop)
         shard_fini(&gw->control);
+    store_hub_free(&gw->store_hub);
     free(gw->shards);
     close_all(gw->listen_fds);
     close_all(gw->admin_fds);
@@ -503,9 +529,17 @@ static void stop(struct gateway *gw)
     free_texts(&gw->admin_bound);
 }
 
+static void name_replica(struct gateway *gw)
+{
+    uint64_t id;
+    crypto_random(&id, sizeof id);
+    (void)snprintf(gw->replica, sizeof gw->replica, "%016llx", (unsigned long long)id);
+}
+
 int gateway_run(struct gateway *gw, struct config *c)
 {
     struct err e;
+    name_replica(gw);
     gw->started_ms = clock_ms();
     gw->started_wall_ms = clock_wall_ms();
     gw->sealer = sealer_new((const uint8_t(*)[32])c->seal_keys, c->seal_key_count);

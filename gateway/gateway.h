@@ -9,6 +9,7 @@
 #include "base/net.h"
 #include "gateway/config.h"
 #include "gateway/metrics_rows.h"
+#include "store/store.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -26,7 +27,8 @@ struct admin;
 struct shard {
     struct gateway *gw;
     struct loop *loop;
-    int index; /* 0…: data; -1: control */
+    struct store *store; /* what replicas share; there from start to end */
+    int index;           /* 0…: data; -1: control */
     pthread_t thread;
     struct config *config;       /* counted */
     struct catalog *catalog;     /* counted; NULL until the first one */
@@ -53,6 +55,8 @@ struct gateway {
     const char *const *flags;
     struct spawner *spawner;
     struct sealer *sealer;
+    struct store_hub *store_hub;
+    char replica[17];    /* this process's name among replicas: random */
     struct watch *watch; /* control's view of the mounts */
     struct admin *admin;
     strlist bound, admin_bound; /* addresses as printed */

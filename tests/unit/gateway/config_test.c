@@ -229,16 +229,43 @@ static void test_empty_file_is_all_defaults(void **state)
     assert_string_equal(config->listen[0], "127.0.0.1:8000");
 }
 
+static void test_store_is_memory_or_redis_with_keys(void **state)
+{
+    (void)state;
+    load_fine("");
+    assert_int_equal(config->store.kind, STORE_IN_MEMORY);
+    assert_string_equal(config->store_prefix, "hg");
+    assert_int_equal(config->store_op_ms, 50);
+    refuse("store: redis://h\n", "error: sealKeys: are missing");
+    refuse("store: postgres://h\n", "error: F:1 store: write memory, redis://host:port");
+    refuse("storePrefix: 'a:b'\n", "error: F:1 storePrefix: 'a:b' may hold only letters");
+    refuse("storeCert: x\n", "error: F:1 storeCert: needs a store with TLS");
+    refuse("storeCert: x\n", "error: storeKey: is missing");
+    refuse("storePasswordEnv: NOT_SET_HERE\n",
+           "error: F:1 storePasswordEnv: the variable NOT_SET_HERE is not set");
+    load("store: redis+sentinel://user@a:1,b:2/main/3\nstorePasswordEnv: PW\n"
+         "timeouts: {store: 20ms}\n",
+         ENV(V("PW=hidden"), V("KEY=MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")),
+         FLAGS("--seal-keys-env=KEY"));
+    assert_said("");
+    assert_int_equal(config->store.kind, STORE_IN_SENTINEL);
+    assert_string_equal(config->store_password, "hidden");
+    assert_int_equal(config->store_op_ms, 20);
+    struct buf dump = {0};
+    config_dump(config, &dump);
+    assert_true(str_find(buf_str(&dump), STR("\"redis+sentinel://user@a:1,b:2/main/3\"")) > 0);
+    assert_true(str_find(buf_str(&dump), STR("hidden")) < 0);
+    buf_fini(&dump);
+}
+
 static void test_later_keys_warn(void **state)
 {
     (void)state;
-    warn("store: redis://h\nlocal: {inline: x}\ntenants: {a: {}}\nlimits: {default: 1/min}\n"
-         "cache: {maxSize: 1}\n",
-         "warning: F:1 store: is not available in this version, ignored\n"
-         "warning: F:2 local: is not available in this version, ignored\n"
-         "warning: F:3 tenants: is not available in this version, ignored\n"
-         "warning: F:4 limits: is not available in this version, ignored\n"
-         "warning: F:5 cache: is not available in this version, ignored\n");
+    warn("local: {inline: x}\ntenants: {a: {}}\nlimits: {default: 1/min}\ncache: {maxSize: 1}\n",
+         "warning: F:1 local: is not available in this version, ignored\n"
+         "warning: F:2 tenants: is not available in this version, ignored\n"
+         "warning: F:3 limits: is not available in this version, ignored\n"
+         "warning: F:4 cache: is not available in this version, ignored\n");
     load_fine("store: memory\nauth: none\ncache:\n");
     load_fine("auth: {type: none}\n");
 }
@@ -502,6 +529,7 @@ int main(void)
         T(test_files_that_cannot_be_read),
         T(test_a_file_over_a_mebibyte_is_refused),
         T(test_empty_file_is_all_defaults),
+        T(test_store_is_memory_or_redis_with_keys),
         T(test_later_keys_warn),
         T(test_never_runs_open_where_auth_was_asked_for),
         T(test_production_is_stricter),
