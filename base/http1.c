@@ -410,7 +410,7 @@ enum http1_result http1_parse_response(const char *buf, size_t n, bool head_requ
 const struct http1_field *http1_field(const struct http1_head *h, struct str name)
 {
     for (int i = 0; i < h->fields; i++) {
-        if (str_ieq(h->field[i].name, name))
+        if (h->field[i].name.n == name.n && str_ieq(h->field[i].name, name))
             return &h->field[i];
     }
     return NULL;
@@ -426,7 +426,7 @@ int http1_count(const struct http1_head *h, struct str name)
 {
     int n = 0;
     for (int i = 0; i < h->fields; i++)
-        n += str_ieq(h->field[i].name, name);
+        n += h->field[i].name.n == name.n && str_ieq(h->field[i].name, name);
     return n;
 }
 

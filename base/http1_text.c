@@ -132,6 +132,8 @@ static bool split_quoted(struct str *rest, char sep, struct str *part)
     bool quoted = false;
     if (rest->n == 0)
         return false;
+    if (!memchr(rest->p, '"', rest->n))
+        return str_split(rest, sep, part);
     for (; i < rest->n && (quoted || rest->p[i] != sep); i++) {
         if (rest->p[i] == '"') {
             quoted = !quoted;

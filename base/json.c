@@ -397,39 +397,6 @@ void json_fini(struct json_doc *d)
     *d = (struct json_doc){0};
 }
 
-struct str json_raw(const struct json_doc *d, uint32_t tok)
-{
-    if (tok == JSON_NONE)
-        return (struct str){0};
-    assert(tok < d->n);
-    return (struct str){d->text + d->tok[tok].off, d->tok[tok].len};
-}
-
-enum json_type json_type(const struct json_doc *d, uint32_t tok)
-{
-    assert(tok < d->n);
-    return d->tok[tok].type;
-}
-
-bool json_is(const struct json_doc *d, uint32_t tok, enum json_type type)
-{
-    return tok != JSON_NONE && json_type(d, tok) == type;
-}
-
-uint32_t json_first(const struct json_doc *d, uint32_t parent)
-{
-    if (!json_is(d, parent, JSON_OBJECT) && !json_is(d, parent, JSON_ARRAY))
-        return JSON_NONE;
-    return d->tok[parent].next > parent + 1 ? parent + 1 : JSON_NONE;
-}
-
-uint32_t json_next(const struct json_doc *d, uint32_t parent, uint32_t child)
-{
-    uint32_t held = json_type(d, parent) == JSON_OBJECT ? child + 1 : child;
-    uint32_t next = held < d->n ? d->tok[held].next : 0;
-    return next && next < d->tok[parent].next ? next : JSON_NONE;
-}
-
 uint32_t json_get(const struct json_doc *d, uint32_t obj, struct str name)
 {
     if (!json_is(d, obj, JSON_OBJECT))

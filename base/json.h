@@ -8,6 +8,8 @@
 #include "base/err.h"
 #include "base/str.h"
 
+#include <assert.h>
+
 enum json_type {
     JSON_NULL,
     JSON_TRUE,
@@ -65,7 +67,13 @@ void json_reset(struct json_doc *d);
 void json_fini(struct json_doc *d);
 
 /* The raw bytes of a token, quotes included. Empty for JSON_NONE. */
-struct str json_raw(const struct json_doc *d, uint32_t tok);
+static inline struct str json_raw(const struct json_doc *d, uint32_t tok)
+{
+    if (tok == JSON_NONE)
+        return (struct str){0};
+    assert(tok < d->n);
+    return (struct str){d->text + d->tok[tok].off, d->tok[tok].len};
+}
 /* The value of member name of object obj (name compared after unescaping), the first one if there
  * are several. JSON_NONE when obj is JSON_NONE, not an object, or has no such member. */
 uint32_t json_get(const struct json_doc *d, uint32_t obj, struct str name);
@@ -76,20 +84,46 @@ uint32_t json_path(const struct json_doc *d, uint32_t from, const char *const *n
  * hashed above. */
 bool json_has_duplicates(const struct json_doc *d, uint32_t obj);
 /* Type of a token; JSON_NULL for JSON_NONE is not returned: asserts tok is valid. */
-enum json_type json_type(const struct json_doc *d, uint32_t tok);
-bool json_is(const struct json_doc *d, uint32_t tok, enum json_type type); /* false for JSON_NONE */
+static inline enum json_type json_type(const struct json_doc *d, uint32_t tok)
+{
+    assert(tok < d->n);
+    return d->tok[tok].type;
+}
+static inline bool json_is(const struct json_doc *d, uint32_t tok, enum json_type type)
+{
+    return tok != JSON_NONE && json_type(d, tok) == type; /* false for JSON_NONE */
+}
 /* First child of a container and the one after it; JSON_NONE at the end. For objects: the member
  * names; the value of name token k is token k + 1, and json_next(d, obj, k) steps to the next
  * name. */
-uint32_t json_first(const struct json_doc *d, uint32_t parent);
-uint32_t json_next(const struct json_doc *d, uint32_t parent, uint32_t child);
+static inline uint32_t json_first(const struct json_doc *d, uint32_t parent)
+{
+    if (!json_is(d, parent, JSON_OBJECT) && !json_is(d, parent, JSON_ARRAY))
+        return JSON_NONE;
+    return d->tok[parent].next > parent + 1 ? parent + 1 : JSON_NONE;
+}
+static inline uint32_t json_next(const struct json_doc *d, uint32_t parent, uint32_t child)
+{
+    uint32_t held = json_type(d, parent) == JSON_OBJECT ? child + 1 : child;
+    uint32_t next = held < d->n ? d->tok[held].next : 0;
+    return next && next < d->tok[parent].next ? next : JSON_NONE;
+}
 
 /* The unescaped bytes of a string token: borrowed from the text when nothing was escaped, else from
  * the arena. Lone surrogates become U+FFFD. Empty for JSON_NONE and other types. May contain
  * NUL. */
 struct str json_str(const struct json_doc *d, uint32_t tok, struct arena *a);
+/* json_str_eq for a token that is known to hold a backslash. */
+bool json_escaped_eq(const struct json_doc *d, uint32_t tok, struct str s);
 /* True when the string token equals s after unescaping. */
-bool json_str_eq(const struct json_doc *d, uint32_t tok, struct str s);
+static inline bool json_str_eq(const struct json_doc *d, uint32_t tok, struct str s)
+{
+    if (!json_is(d, tok, JSON_STRING))
+        return false;
+    if (d->tok[tok].escaped)
+        return json_escaped_eq(d, tok, s);
+    return str_eq((struct str){d->text + d->tok[tok].off + 1, d->tok[tok].len - 2}, s);
+}
 /* Integer value of a number token without fraction or exponent, within int64; false otherwise. */
 bool json_int(const struct json_doc *d, uint32_t tok, int64_t *out);
 /* Value of a number token as a double (for comparing progress values). 0 for other types. */

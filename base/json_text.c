@@ -95,13 +95,9 @@ struct str json_str(const struct json_doc *d, uint32_t tok, struct arena *a)
     return (struct str){out, n};
 }
 
-bool json_str_eq(const struct json_doc *d, uint32_t tok, struct str s)
+bool json_escaped_eq(const struct json_doc *d, uint32_t tok, struct str s)
 {
-    if (!json_is(d, tok, JSON_STRING))
-        return false;
     struct str rest = inside(d, tok);
-    if (!d->tok[tok].escaped)
-        return str_eq(rest, s);
     char tmp[4];
     while (rest.n) {
         struct str piece = take_piece(&rest, tmp);
