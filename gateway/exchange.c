@@ -48,6 +48,11 @@ bool exchange_event(struct exchange *x, struct str id, struct str message)
     return x->ops->event(x, id, message);
 }
 
+bool exchange_prime(struct exchange *x, struct str id, int retry_ms)
+{
+    return !x->ops->prime || x->ops->prime(x, id, retry_ms);
+}
+
 bool exchange_beat(struct exchange *x)
 {
     return x->ops->beat(x);

@@ -15,6 +15,7 @@ struct exchange_ops {
     void (*reply)(struct exchange *x, int status, struct str fields, struct str body);
     void (*stream_begin)(struct exchange *x, struct str fields);
     bool (*event)(struct exchange *x, struct str id, struct str message);
+    bool (*prime)(struct exchange *x, struct str id, int retry_ms); /* NULL: it does not resume */
     bool (*beat)(struct exchange *x);
     void (*stream_end)(struct exchange *x);
     void (*move)(struct exchange *x, struct shard *to);
@@ -49,6 +50,9 @@ void exchange_stream_begin(struct exchange *x, struct str fields);
  * that resume, or empty. False when the client reads too slowly and the stream was cut (x is
  * invalid then). */
 bool exchange_event(struct exchange *x, struct str id, struct str message);
+/* Tells the client from where, and after what time, it can take the stream up again. Id: empty for
+ * none. False as above. */
+bool exchange_prime(struct exchange *x, struct str id, int retry_ms);
 /* Keeps a stream on which nothing happens from looking idle. False as above. */
 bool exchange_beat(struct exchange *x);
 /* Ends the stream. After it x must not be used. */

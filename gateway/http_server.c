@@ -394,6 +394,19 @@ static bool op_event(struct exchange *x, struct str id, struct str message)
     return ok;
 }
 
+static bool op_prime(struct exchange *x, struct str id, int retry_ms)
+{
+    struct buf b = {0};
+    buf_addf(&b, "retry: %d\n", retry_ms);
+    if (id.n)
+        sse_write(&b, (struct str){0}, id, (struct str){0});
+    else
+        buf_addc(&b, '\n');
+    bool ok = stream_write((struct conn *)x, buf_str(&b));
+    buf_fini(&b);
+    return ok;
+}
+
 static bool op_beat(struct exchange *x)
 {
     struct buf b = {0};
@@ -446,6 +459,7 @@ static const struct exchange_ops http1_ops = {
     .reply = op_reply,
     .stream_begin = op_stream_begin,
     .event = op_event,
+    .prime = op_prime,
     .beat = op_beat,
     .stream_end = op_stream_end,
     .move = op_move,

@@ -67,6 +67,7 @@ static void session_operation(struct exchange *x)
         return;
     }
     struct str version = http1_value(x->head, STR("MCP-Protocol-Version"));
+    struct str last = http1_value(x->head, STR("Last-Event-ID"));
     if (!ss) {
         refuse(x, 404, (struct str){0}, RPC_INVALID_REQUEST, "no such session; initialize again");
     } else if (version.p && !era_legacy(version)) {
@@ -75,6 +76,9 @@ static void session_operation(struct exchange *x)
     } else if (!get) {
         session_end(ss);
         exchange_reply(x, 200, (struct str){0}, (struct str){0});
+    } else if (last.p) {
+        if (!session_resume(ss, x, last))
+            refuse(x, 400, (struct str){0}, RPC_INVALID_REQUEST, "Last-Event-ID is not known");
     } else if (!session_open_stream(ss, x)) {
         refuse(x, 409, (struct str){0}, RPC_INVALID_REQUEST, "this session has a stream already");
     }
@@ -112,13 +116,38 @@ static void on_client_gone(struct exchange *x)
         request_free(r);
         return;
     }
-    exchange_take_body(x, &r->kept);
+    if (!r->kept.p)
+        exchange_take_body(x, &r->kept);
     if (r->session)
         session_forget_stream(r->session, r);
 }
 
+void request_attach(struct request *r, struct exchange *x)
+{
+    r->x = x;
+    x->arg = r;
+    x->on_closed = on_client_gone;
+}
+
+void request_detach(struct request *r)
+{
+    struct exchange *x = r->x;
+    x->on_closed = NULL;
+    r->x = NULL;
+    if (!r->kept.p)
+        exchange_take_body(x, &r->kept);
+}
+
+void request_hold(struct request *r)
+{
+    if (r->session && r->sse_ok && session_primes(r->session))
+        session_begin_stream(r);
+}
+
 bool request_event(struct request *r, struct str message)
 {
+    if (r->session)
+        return session_event(r, message);
     if (!r->x)
         return false;
     if (!r->x->streaming)
@@ -130,7 +159,9 @@ bool request_event(struct request *r, struct str message)
 void request_answer(struct request *r, int status, struct str message)
 {
     struct exchange *x = r->x;
-    if (x && (x->streaming || (!r->json_ok && status == 200))) {
+    if (r->stream || (r->session && x && !r->json_ok && status == 200)) {
+        session_last_event(r, message);
+    } else if (x && (x->streaming || (!r->json_ok && status == 200))) {
         if (!request_event(r, message))
             return; /* cut: on_client_gone has freed r, or keeps it for the running call */
         x->on_closed = NULL;
@@ -199,8 +230,7 @@ static void post(struct exchange *x)
     struct str accept = http1_value(x->head, STR("Accept"));
     r->sse_ok = http1_accepts(accept, STR("text/event-stream"));
     r->json_ok = http1_accepts(accept, STR("application/json"));
-    x->arg = r;
-    x->on_closed = on_client_gone;
+    request_attach(r, x);
     if (!json_parse(&r->doc, x->body.p, x->body.n, &e)) {
         parse_failed(r, &e, e.kind == ERR_TOO_LARGE ? RPC_INVALID_REQUEST : RPC_PARSE_ERROR);
         return;

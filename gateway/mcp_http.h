@@ -8,6 +8,7 @@
 #include <sys/queue.h>
 
 struct session;
+struct stream;
 struct listen;
 
 /* One POSTed message, from its arrival to its answer. */
@@ -20,8 +21,8 @@ struct request {
     const struct method *method;
     struct str method_name;
     struct session *session; /* legacy; counted by being in its list */
+    struct stream *stream;   /* legacy: that of the answer, once it has begun */
     struct call call;
-    bool call_live;
     struct buf kept;      /* what doc's text lies in, once the client is gone */
     bool sse_ok, json_ok; /* what the client takes */
     bool modern;
@@ -37,8 +38,14 @@ void mcp_http_request(struct exchange *x);
 void request_answer(struct request *r, int status, struct str message);
 /* The same with an error built from code and text; data raw JSON or empty. */
 void request_error(struct request *r, int status, int code, struct str message, struct str data);
-/* Sends a message before the answer: begins the stream if needed. False when the client is gone. */
+/* Sends a message before the answer: begins the stream if needed. False when the client is gone and
+ * cannot come back for it. */
 bool request_event(struct request *r, struct str message);
+/* The answer will take its time: lets a client that can take up streams have one to take up. */
+void request_hold(struct request *r);
+/* The client comes back on another exchange, whose stream has begun; or leaves the one it has. */
+void request_attach(struct request *r, struct exchange *x);
+void request_detach(struct request *r);
 /* 202 without body, and frees r. */
 void request_accepted(struct request *r);
 /* Starts r->call (method, params, who asks are set), or answers with the error. */
