@@ -3,6 +3,7 @@
 #ifndef GATEWAY_CONFIG_H
 #define GATEWAY_CONFIG_H
 
+#include "auth/auth.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/options.h"
@@ -14,6 +15,9 @@ enum era_pin { ERA_PIN_AUTO, ERA_PIN_MODERN, ERA_PIN_LEGACY };
 /* auto: HTTP servers that hand out session ids get one session a client; stdio is shared. */
 enum session_mode { SESSION_AUTO, SESSION_SHARED, SESSION_PER_CLIENT };
 enum duplicate_policy { DUPLICATE_WARN, DUPLICATE_ERROR, DUPLICATE_REPLACE, DUPLICATE_IGNORE };
+
+enum auth_type { AUTH_TYPE_NONE, AUTH_TYPE_BEARER, AUTH_TYPE_JWT, AUTH_TYPE_MULTI };
+const char *auth_type_name(enum auth_type t);
 
 /* A NULL-terminated list of owned strings; NULL when empty. */
 typedef char **strlist;
@@ -97,6 +101,9 @@ struct config {
     struct mount_config *mounts;
     size_t mount_count;
     char *source; /* the file read, for messages; NULL when none */
+    enum auth_type auth_type;
+    struct auth_config auth;
+    char *public_url; /* origin under which clients know the gateway, without '/'; NULL: not said */
 };
 
 /* One problem of a configuration. */

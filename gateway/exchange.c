@@ -72,3 +72,17 @@ void exchange_take_body(struct exchange *x, struct buf *out)
 {
     x->ops->take_body(x, out);
 }
+
+void exchange_hold(struct exchange *x)
+{
+    x->held = true;
+    x->ops->hold(x);
+}
+
+void exchange_resume(struct exchange *x)
+{
+    if (!x->held)
+        return;
+    x->held = false;
+    x->ops->resume(x);
+}

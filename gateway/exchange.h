@@ -20,6 +20,8 @@ struct exchange_ops {
     void (*stream_end)(struct exchange *x);
     void (*move)(struct exchange *x, struct shard *to);
     void (*take_body)(struct exchange *x, struct buf *out);
+    void (*hold)(struct exchange *x);
+    void (*resume)(struct exchange *x);
 };
 
 struct exchange {
@@ -32,6 +34,7 @@ struct exchange {
     bool local_listener;         /* came in on a loopback address */
     bool admin_listener;         /* came in on admin.listen */
     bool answered, streaming;
+    bool held;                             /* see exchange_hold */
     void (*on_closed)(struct exchange *x); /* the client went away before the answer ended; x is
                                               invalid afterwards */
     void *arg;                             /* of who answers */
@@ -60,6 +63,12 @@ void exchange_stream_end(struct exchange *x);
 /* Hands over the memory that x->body lies in (out is the caller's now), for a request that outlives
  * its client; in on_closed. */
 void exchange_take_body(struct exchange *x, struct buf *out);
+/* While the head is judged: nothing more is read until exchange_resume. on_closed tells when the
+ * client is cut meanwhile. */
+void exchange_hold(struct exchange *x);
+/* Reads on: the body, and then the request is dispatched. Nothing happens when it was answered
+ * meanwhile. */
+void exchange_resume(struct exchange *x);
 /* Hands the exchange with its connection to another shard's loop, where its request is dispatched
  * again. */
 void exchange_move(struct exchange *x, struct shard *to);

@@ -18,6 +18,7 @@ struct catalog;
 struct http_server;
 struct session_table;
 struct listeners;
+struct gate;
 struct upstream;
 struct watch;
 struct spawner;
@@ -37,6 +38,7 @@ struct shard {
     struct http_server *http; /* data shards */
     struct session_table *sessions;
     struct listeners *listeners; /* subscriptions/listen streams */
+    struct gate *gate;           /* data shards: who may come in */
     bool draining;
     struct json_doc scratch_doc; /* for a message that is dealt with at once */
     struct buf scratch;          /* for bytes that are sent at once */
@@ -59,6 +61,7 @@ struct gateway {
     char replica[17];    /* this process's name among replicas: random */
     struct watch *watch; /* control's view of the mounts */
     struct admin *admin;
+    struct jwks_keeper *jwks;   /* control's: the issuers' keys */
     strlist bound, admin_bound; /* addresses as printed */
     int *listen_fds, *admin_fds;
     int64_t started_wall_ms, started_ms;

@@ -21,32 +21,43 @@ static void refuse(struct exchange *x, int status, struct str fields, int code, 
 
 /* ---- before the body ---- */
 
-static void post_head(struct exchange *x)
+static bool post_head(struct exchange *x)
 {
     struct str accept = http1_value(x->head, STR("Accept"));
     struct str coding = http1_value(x->head, STR("Content-Encoding"));
     if (!http1_type_is(http1_value(x->head, STR("Content-Type")), STR("application/json"))) {
         refuse(x, 415, (struct str){0}, RPC_INVALID_REQUEST,
                "Content-Type must be application/json");
-    } else if (coding.n && !str_ieq(coding, STR("identity"))) {
+        return false;
+    }
+    if (coding.n && !str_ieq(coding, STR("identity"))) {
         refuse(x, 415, (struct str){0}, RPC_INVALID_REQUEST, "Content-Encoding is not supported");
-    } else if (!http1_accepts(accept, STR("application/json")) &&
-               !http1_accepts(accept, STR("text/event-stream"))) {
+        return false;
+    }
+    if (!http1_accepts(accept, STR("application/json")) &&
+        !http1_accepts(accept, STR("text/event-stream"))) {
         refuse(x, 406, (struct str){0}, RPC_INVALID_REQUEST,
                "Accept must admit application/json or text/event-stream");
+        return false;
     }
+    return true;
 }
 
-void mcp_http_head(struct exchange *x)
+bool mcp_http_head(struct exchange *x)
 {
     struct str m = x->head->method;
     if (str_eq(m, STR("POST")))
-        post_head(x);
-    else if (str_eq(m, STR("GET")) &&
-             !http1_accepts(http1_value(x->head, STR("Accept")), STR("text/event-stream")))
-        refuse(x, 406, (struct str){0}, RPC_INVALID_REQUEST, "Accept must admit text/event-stream");
-    else if (!str_eq(m, STR("GET")) && !str_eq(m, STR("DELETE")))
+        return post_head(x);
+    if (!str_eq(m, STR("GET")) && !str_eq(m, STR("DELETE"))) {
         refuse(x, 405, STR("Allow: POST, GET, DELETE\r\n"), RPC_INVALID_REQUEST, "use POST");
+        return false;
+    }
+    if (str_eq(m, STR("GET")) &&
+        !http1_accepts(http1_value(x->head, STR("Accept")), STR("text/event-stream"))) {
+        refuse(x, 406, (struct str){0}, RPC_INVALID_REQUEST, "Accept must admit text/event-stream");
+        return false;
+    }
+    return true;
 }
 
 /* ---- GET and DELETE: legacy sessions only ---- */

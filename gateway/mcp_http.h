@@ -30,7 +30,8 @@ struct request {
     TAILQ_ENTRY(request) link; /* in its session */
 };
 
-void mcp_http_head(struct exchange *x);
+/* Judges a request's head but for its credential. False: it is answered. */
+bool mcp_http_head(struct exchange *x);
 void mcp_http_request(struct exchange *x);
 
 /* Answers with one JSON message, as plain JSON or as the last event when the stream has begun, and

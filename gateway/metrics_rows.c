@@ -63,6 +63,8 @@ const struct metric_def metric_rows[M_ROWS] = {
     [M_DRAINING] = {"mcp_draining", "1 while the gateway drains.", METRIC_GAUGE, NULL, NULL},
     [M_CATALOG_ENTRIES] = {"mcp_catalog_entries", "Entries of the merged lists.", METRIC_GAUGE,
                            "kind", NULL},
+    [M_AUTH] = {"mcp_gateway_auth_total", "Requests by what authentication said.", METRIC_COUNTER,
+                "result", NULL},
 };
 
 static struct metric *single[M_ROWS];

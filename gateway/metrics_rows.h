@@ -34,6 +34,7 @@ enum metric_row {
     M_RELOAD_FAILURES,   /* mcp_config_reload_failures_total */
     M_DRAINING,          /* mcp_draining */
     M_CATALOG_ENTRIES,   /* mcp_catalog_entries{kind} */
+    M_AUTH,              /* mcp_gateway_auth_total{result} */
     M_ROWS,
 };
 
