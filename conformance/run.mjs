@@ -17,11 +17,19 @@ const GATEWAY = process.env.HEADGATE_BIN ?? join(ROOT, 'build', 'release', 'head
 const DETAILS_LIMIT = 1200;
 const SETS = { legacy: '2025-11-25', modern: '2026-07-28' };
 
-// A cell is named after the era of the client and that of the server.
+// A cell is named after the era of the client and that of the server; `mount` has options of the
+// upstream that are not the default.
 const CELLS = [
     { name: 'legacy-legacy', client: 'legacy', server: 'legacy', required: true },
     { name: 'modern-modern', client: 'modern', server: 'modern', required: true },
-    { name: 'modern-legacy', client: 'modern', server: 'legacy', required: false },
+    { name: 'modern-legacy', client: 'modern', server: 'legacy', required: true },
+    {
+        name: 'modern-legacy-superset',
+        client: 'modern',
+        server: 'legacy',
+        mount: { clientCaps: 'superset' },
+        required: true
+    },
     { name: 'legacy-modern', client: 'legacy', server: 'modern', required: false }
 ];
 
@@ -53,11 +61,11 @@ function selectCells({ cell: wanted, direct, scenario }) {
             return false;
         }
         // Without a gateway eras do not cross: that is a baseline for who asks for it.
-        return wanted !== undefined ? cell.name === wanted : cell.required || !direct;
+        return wanted !== undefined ? cell.name === wanted : cell.client === cell.server || !direct;
     });
 }
 
-async function startGateway(dir, upstream) {
+async function startGateway(dir, upstream, mount = {}) {
     const config = join(dir, 'headgate.yaml');
     writeFileSync(
         config,
@@ -66,7 +74,9 @@ upstreams:
   fx:
     url: ${upstream}
     namespace: ""
-`
+${Object.entries(mount)
+    .map(([name, value]) => `    ${name}: ${value}\n`)
+    .join('')}`
     );
     const log = join(dir, 'gateway.log');
     return startServer('gateway', GATEWAY, ['run', '--config', config], { log });
@@ -91,7 +101,7 @@ async function exercise(cell, dir, { direct, scenario }) {
     try {
         let url = `http://${server.at}/mcp`;
         if (!direct) {
-            gateway = await startGateway(dir, url);
+            gateway = await startGateway(dir, url, cell.mount);
             url = `http://${gateway.at}/mcp`;
         }
         status = await runSuite(dir, url, SETS[cell.client], scenario);

@@ -37,9 +37,6 @@ struct call_sink {
      * ask_refuse, now or later. */
     void (*input)(struct call *c, struct ask *ask);
     void (*done)(struct call *c, const struct outcome *o);
-    /* The upstream's stream broke off and will be taken up again: the answer will take its time.
-     * May be NULL. */
-    void (*held)(struct call *c);
 };
 
 enum { LOG_LEVEL_NONE = -1 };
@@ -58,6 +55,8 @@ struct call {
     bool legacy_client;
     struct session *session;             /* legacy clients; NULL for the gateway's own calls */
     struct str client_caps, client_info; /* raw JSON objects, or empty */
+    unsigned caps;                       /* what a modern client can answer: enum client_cap */
+    struct str affinity; /* keeps its upstream sessions apart from others of its principal */
     int log_level; /* index of MCP's levels, 0 = debug; LOG_LEVEL_NONE: no log messages wanted */
     struct str progress_token; /* raw JSON, or empty */
     struct str

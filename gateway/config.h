@@ -3,7 +3,6 @@
 #ifndef GATEWAY_CONFIG_H
 #define GATEWAY_CONFIG_H
 
-#include "auth/auth.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/options.h"
@@ -14,10 +13,10 @@ enum mount_transport { MOUNT_HTTP, MOUNT_SSE, MOUNT_STDIO };
 enum era_pin { ERA_PIN_AUTO, ERA_PIN_MODERN, ERA_PIN_LEGACY };
 /* auto: HTTP servers that hand out session ids get one session a client; stdio is shared. */
 enum session_mode { SESSION_AUTO, SESSION_SHARED, SESSION_PER_CLIENT };
+/* What shares a session with a legacy server, among modern clients: all calls of a principal, those
+ * that name one header value too, or none. */
+enum session_affinity { AFFINITY_PRINCIPAL, AFFINITY_REQUEST, AFFINITY_HEADER };
 enum duplicate_policy { DUPLICATE_WARN, DUPLICATE_ERROR, DUPLICATE_REPLACE, DUPLICATE_IGNORE };
-
-enum auth_type { AUTH_TYPE_NONE, AUTH_TYPE_BEARER, AUTH_TYPE_JWT, AUTH_TYPE_MULTI };
-const char *auth_type_name(enum auth_type t);
 
 /* A NULL-terminated list of owned strings; NULL when empty. */
 typedef char **strlist;
@@ -48,8 +47,14 @@ struct mount_config {
         *rename; /* upstream tool name -> public name (used as it is, without the prefix) */
     size_t renames;
     strlist tags;
-    bool prefix_uris; /* resourceUris: prefix */
-    bool local;       /* see mount_is_local */
+    bool prefix_uris;   /* resourceUris: prefix */
+    bool superset_caps; /* clientCaps: superset */
+    bool interactive;   /* one call at a time in a session */
+    enum session_affinity affinity;
+    char *affinity_header;
+    strlist roots;              /* file URIs told to the server; NULL: what the client has */
+    int pool_idle_ms, pool_max; /* sessions.idle, sessions.max */
+    bool local;                 /* see mount_is_local */
 };
 
 /* Are its tools the gateway's own, of `local:`? What they say of themselves is then believed. */
@@ -89,7 +94,9 @@ struct config {
     int startup_wait_ms;        /* how long the first lists wait for slow upstreams: 3000 */
     int drain_ms, lame_duck_ms; /* 25000; 0 on loopback else 5000 */
     int header_ms, body_ms, keep_alive_ms; /* 10000, 30000, 75000 */
-    uint8_t (*seal_keys)[32];              /* first mints */
+    int parked_ms;                         /* 600000 */
+    int parked_max, parked_per_principal, parked_per_upstream;
+    uint8_t (*seal_keys)[32]; /* first mints */
     size_t seal_key_count;
     bool seal_keys_generated;
     struct store_url store; /* what replicas share */
@@ -101,9 +108,6 @@ struct config {
     struct mount_config *mounts;
     size_t mount_count;
     char *source; /* the file read, for messages; NULL when none */
-    enum auth_type auth_type;
-    struct auth_config auth;
-    char *public_url; /* origin under which clients know the gateway, without '/'; NULL: not said */
 };
 
 /* One problem of a configuration. */

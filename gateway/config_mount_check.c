@@ -271,6 +271,33 @@ static void check_tools(const struct option_reader *r, const struct config_draft
     }
 }
 
+/* How calls of stateless clients share its sessions. */
+static void check_sessions(const struct option_reader *r, const struct yaml_node *node)
+{
+    struct mount_draft *d = r->base;
+    struct str affinity = str_of(d->affinity ? d->affinity : "principal");
+    struct str header = {affinity.p + 7, affinity.n - 7};
+    if (str_eq(affinity, STR("request"))) {
+        d->m.affinity = AFFINITY_REQUEST;
+    } else if (str_starts(affinity, STR("header:")) && http1_is_token(header)) {
+        d->m.affinity = AFFINITY_HEADER;
+        d->m.affinity_header = xmemdup0(header.p, header.n);
+    } else if (!str_eq(affinity, STR("principal"))) {
+        option_report(r, false, yaml_get(node, "affinity"), "affinity",
+                      "is principal, request, or header:<name>");
+    }
+    for (char **root = d->m.roots; root && *root; root++)
+        if (!str_starts(str_of(*root), STR("file://")))
+            option_report(r, false, yaml_get(node, "roots"), "roots",
+                          "'%.128s' is no file URI: write file:///srv/data", *root);
+    d->m.superset_caps = d->caps;
+    if (d->m.interactive && d->m.session == SESSION_SHARED)
+        option_report(r, false, yaml_get(node, "interactive"), "interactive",
+                      "gives each client a session of its own: leave out session: shared");
+    else if (d->m.interactive)
+        d->m.session = SESSION_PER_CLIENT;
+}
+
 void config_check_mount(const struct option_reader *r, const struct config_draft *d,
                         const struct yaml_node *node)
 {
@@ -284,6 +311,7 @@ void config_check_mount(const struct option_reader *r, const struct config_draft
         check_stdio(r, d, node);
     }
     check_tools(r, d, node);
+    check_sessions(r, node);
     int uris = draft->uris == CONFIG_URIS_UNSET ? d->uris : draft->uris;
     draft->m.prefix_uris = uris == CONFIG_URIS_PREFIX;
 }

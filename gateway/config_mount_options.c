@@ -21,6 +21,8 @@ static const struct option_choice sessions[] = {{"auto", SESSION_AUTO},
                                                 {"perClient", SESSION_PER_CLIENT},
                                                 {"per-client", SESSION_PER_CLIENT},
                                                 {NULL, 0}};
+static const struct option_choice caps_modes[] = {
+    {"truthful", false}, {"superset", true}, {NULL, 0}};
 static const struct option_choice mount_auths[] = {
     {"none", MOUNT_AUTH_NONE},
     {"bearer", MOUNT_AUTH_BEARER},
@@ -110,6 +112,61 @@ static const struct option mount_rows[] = {
         .choices = sessions,
         .help = "One session for all clients or one for each; `auto`: each, when an HTTP server "
                 "hands out sessions.",
+    },
+    {
+        .name = "clientCaps",
+        .type = OPT_CHOICE,
+        OPT_AT(mount_draft, caps),
+        .def = "truthful",
+        .choices = caps_modes,
+        .help = "What a server with sessions hears of a stateless client's capabilities: what it "
+                "has, in a session for each set of them, or all, and the gateway refuses what the "
+                "client lacks.",
+    },
+    {
+        .name = "affinity",
+        .type = OPT_STRING,
+        OPT_AT(mount_draft, affinity),
+        .def = "principal",
+        .min = 1,
+        .max = 128,
+        .flags = OPT_INPUT,
+        .help = "Which calls of stateless clients share a session with such a server: those of one "
+                "`principal`, none (`request`), or those of one principal with the same value of a "
+                "header (`header:<name>`).",
+    },
+    {
+        .name = "interactive",
+        .type = OPT_BOOL,
+        OPT_AT(mount_draft, m.interactive),
+        .def = "false",
+        .help = "The server asks back without saying for which call: one call at a time in a "
+                "session or process, and each client its own.",
+    },
+    {
+        .name = "roots",
+        .type = OPT_LIST,
+        OPT_AT(mount_draft, m.roots),
+        .def_text = "the client's",
+        .help = "File URIs that the server is told when it asks for roots.",
+    },
+    {
+        .name = "sessions.idle",
+        .type = OPT_MSEC,
+        OPT_AT(mount_draft, m.pool_idle_ms),
+        .def = "5m",
+        .min = 100,
+        .max = DAY,
+        .help = "How long a session on behalf of stateless clients rests before it is ended.",
+    },
+    {
+        .name = "sessions.max",
+        .type = OPT_INT,
+        OPT_AT(mount_draft, m.pool_max),
+        .def = "1000",
+        .min = 1,
+        .max = 100000,
+        .help = "Sessions on behalf of stateless clients at one time, for each thread.",
     },
     {
         .name = "namespace",

@@ -24,14 +24,6 @@ static const struct option_choice duplicates[] = {
 };
 static const struct option_choice uri_forms[] = {
     {"plain", CONFIG_URIS_PLAIN}, {"prefix", CONFIG_URIS_PREFIX}, {NULL, 0}};
-static const struct option_choice auth_types[] = {
-    {"none", AUTH_TYPE_NONE},
-    {"bearer", AUTH_TYPE_BEARER},
-    {"jwt", AUTH_TYPE_JWT},
-    {"multi", AUTH_TYPE_MULTI},
-    {NULL, 0},
-};
-
 static const struct option config_rows[] = {
     {
         .name = "listen",
@@ -117,164 +109,18 @@ static const struct option config_rows[] = {
     {
         .name = "allowNoAuth",
         .type = OPT_BOOL,
-        OPT_AT(config_draft, auth.allow_none),
+        OPT_AT(config_draft, allow_no_auth),
         .def = "false",
         .env = {"MCP_ALLOW_NO_AUTH"},
         .flags = OPT_INPUT,
         .help = "Run in a production environment although clients are not authenticated.",
     },
     {
-        .name = "publicUrl",
         .type = OPT_STRING,
-        OPT_AT(config_draft, c.public_url),
-        .min = 1,
-        .def_text = "the first address of `listen`",
-        .flags = OPT_RELOAD,
-        .help = "Where clients reach the gateway, as `https://mcp.example.com`; what tokens and "
-                "metadata name.",
-    },
-    {
-        .name = "auth.type",
-        .type = OPT_CHOICE,
-        OPT_AT(config_draft, auth.type),
-        .def_text = "what `auth` is configured for; else `none`",
-        .choices = auth_types,
+        OPT_AT(config_draft, auth_type),
         .env = {"MCP_AUTH_TYPE"},
         .flags = OPT_INPUT,
-        .help = "How clients are authenticated.",
-    },
-    {
-        .name = "auth.providers",
-        .type = OPT_LIST,
-        OPT_AT(config_draft, auth.providers),
-        .def_text = "bearer, jwt",
-        .env = {"MCP_AUTH_PROVIDERS"},
-        .flags = OPT_INPUT,
-        .help = "With type `multi`: what is tried, in this order.",
-    },
-    {
-        .name = "auth.token",
-        .type = OPT_STRING,
-        OPT_AT(config_draft, auth.token),
-        .min = 1,
-        .env = {"MCP_AUTH_TOKEN"},
-        .flags = OPT_INPUT | OPT_SECRET,
-        .help = "The static token, when there is one; see `auth.tokens`.",
-    },
-    {
-        .name = "auth.tokenEnv",
-        .type = OPT_STRING,
-        OPT_AT(config_draft, auth.token_env),
-        .min = 1,
-        .flags = OPT_INPUT,
-        .help = "The name of a variable that holds it.",
-    },
-    {
-        .name = "auth.tokenFile",
-        .type = OPT_STRING,
-        OPT_AT(config_draft, auth.token_file),
-        .min = 1,
-        .flags = OPT_INPUT,
-        .help = "A file that holds it.",
-    },
-    {
-        .name = "auth.clientId",
-        .type = OPT_STRING,
-        OPT_AT(config_draft, auth.client_id),
-        .def = "bearer-user",
-        .min = 1,
-        .env = {"MCP_AUTH_CLIENT_ID"},
-        .flags = OPT_INPUT,
-        .help = "Whom that token stands for.",
-    },
-    {
-        .name = "auth.scopes",
-        .type = OPT_LIST,
-        OPT_AT(config_draft, auth.scopes),
-        .def_text = "none",
-        .env = {"MCP_AUTH_SCOPES"},
-        .flags = OPT_INPUT,
-        .help = "Scopes that it grants.",
-    },
-    {
-        .name = "auth.requiredScopes",
-        .type = OPT_LIST,
-        OPT_AT(config_draft, auth.required_scopes),
-        .def_text = "none",
-        .env = {"MCP_AUTH_REQUIRED_SCOPES"},
-        .flags = OPT_INPUT,
-        .help = "Scopes that every caller must have.",
-    },
-    {
-        .name = "auth.tokens",
-        .type = OPT_SUBTREE,
-        .help = "Static tokens, a list: see below.",
-    },
-    {
-        .name = "auth.tokensFile",
-        .type = OPT_STRING,
-        OPT_AT(config_draft, auth.tokens_file),
-        .min = 1,
-        .flags = OPT_INPUT,
-        .help = "A YAML or JSON file with such a list.",
-    },
-    {
-        .name = "auth.jwt",
-        .type = OPT_SUBTREE,
-        .help = "The issuer of JWTs, or a list of them: see below.",
-    },
-    {
-        .name = "auth.authorizationServers",
-        .type = OPT_LIST,
-        OPT_AT(config_draft, auth.servers),
-        .def_text = "the issuers that are URLs",
-        .flags = OPT_INPUT,
-        .help = "Where clients get tokens, as the metadata of the gateway says.",
-    },
-    {
-        .name = "admin.token",
-        .type = OPT_STRING,
-        OPT_AT(config_draft, auth.admin_token),
-        .min = 1,
-        .env = {"MCP_ADMIN_TOKEN"},
-        .flags = OPT_INPUT | OPT_SECRET,
-        .help = "The one credential of `/reload` and `/drain`, instead of a client's.",
-    },
-    {
-        .name = "admin.tokenEnv",
-        .type = OPT_STRING,
-        OPT_AT(config_draft, auth.admin_token_env),
-        .min = 1,
-        .flags = OPT_INPUT,
-        .help = "The name of a variable that holds it.",
-    },
-    {
-        .name = "admin.tokenFile",
-        .type = OPT_STRING,
-        OPT_AT(config_draft, auth.admin_token_file),
-        .min = 1,
-        .flags = OPT_INPUT,
-        .help = "A file that holds it.",
-    },
-    {
-        .name = "admin.clientId",
-        .type = OPT_STRING,
-        OPT_AT(config_draft, auth.admin_client),
-        .def = "admin-user",
-        .min = 1,
-        .env = {"MCP_ADMIN_CLIENT_ID"},
-        .flags = OPT_INPUT,
-        .help = "Whom the admin token stands for.",
-    },
-    {
-        .name = "admin.reloadScopes",
-        .type = OPT_LIST,
-        OPT_AT(config_draft, auth.reload_scopes),
-        .def = "mcp:admin",
-        .env = {"MCP_RELOAD_REQUIRED_SCOPES"},
-        .flags = OPT_INPUT,
-        .help = "Scopes that `/reload` and `/drain` need without an admin token; empty: any caller "
-                "who is authenticated.",
+        .help = "Only `none` in this version.",
     },
     {
         .name = "log.level",
@@ -451,6 +297,36 @@ static const struct option config_rows[] = {
         .help = "Sessions of clients at one time.",
     },
     {
+        .name = "parked.max",
+        .type = OPT_INT,
+        OPT_AT(config_draft, c.parked_max),
+        .def = "10000",
+        .min = 1,
+        .max = 1000000,
+        .flags = OPT_RELOAD,
+        .help = "Calls that wait for answers of stateless clients at one time.",
+    },
+    {
+        .name = "parked.perPrincipal",
+        .type = OPT_INT,
+        OPT_AT(config_draft, c.parked_per_principal),
+        .def = "1000",
+        .min = 1,
+        .max = 1000000,
+        .flags = OPT_RELOAD,
+        .help = "The same, of one caller.",
+    },
+    {
+        .name = "parked.perUpstream",
+        .type = OPT_INT,
+        OPT_AT(config_draft, c.parked_per_upstream),
+        .def = "5000",
+        .min = 1,
+        .max = 1000000,
+        .flags = OPT_RELOAD,
+        .help = "The same, to one upstream.",
+    },
+    {
         .name = "timeouts.header",
         .type = OPT_MSEC,
         OPT_AT(config_draft, c.header_ms),
@@ -489,6 +365,16 @@ static const struct option config_rows[] = {
         .max = 7 * DAY,
         .flags = OPT_RELOAD,
         .help = "How long an unused session lives.",
+    },
+    {
+        .name = "timeouts.parked",
+        .type = OPT_MSEC,
+        OPT_AT(config_draft, c.parked_ms),
+        .def = "10m",
+        .min = 100,
+        .max = DAY,
+        .flags = OPT_RELOAD,
+        .help = "How long a call that a server interrupted with a question waits for the answer.",
     },
     {
         .name = "timeouts.startupWait",
@@ -646,6 +532,7 @@ static const struct option config_rows[] = {
     /* Without help: known, judged by config.c, not offered. */
     {.name = "inputs", .type = OPT_SUBTREE},
     {.name = "local", .type = OPT_SUBTREE},
+    {.name = "auth", .type = OPT_SUBTREE},
     {.name = "tenants", .type = OPT_SUBTREE},
     {.name = "limits", .type = OPT_SUBTREE},
     {.name = "cache", .type = OPT_SUBTREE},
@@ -665,15 +552,12 @@ void config_markdown(struct buf *out)
                   "`${env:VAR}`; `$${` is a "
                   "plain `${`.\n\n");
     options_markdown(&mount_table, "", out);
-    buf_adds(out, "\n### An entry of auth.tokens\n\n");
-    options_markdown(&token_table, "", out);
-    buf_adds(out, "\n### An issuer of auth.jwt\n\n");
-    options_markdown(&issuer_table, "", out);
 }
 
 static void dump_mount(const struct mount_config *m, struct buf *out)
 {
-    struct mount_draft d = {.m = *m, .transport = (int)m->transport, .uris = m->prefix_uris};
+    struct mount_draft d = {
+        .m = *m, .transport = (int)m->transport, .uris = m->prefix_uris, .caps = m->superset_caps};
     d.m.url = m->url_shown;
     json_write_str(out, str_of(m->name));
     buf_adds(out, ":{");
@@ -703,13 +587,6 @@ void config_dump(const struct config *c, struct buf *out)
     buf_adds(out, ",\"store\":");
     json_write_str(out, buf_str(&store));
     buf_fini(&store);
-    buf_addf(out, ",\"auth\":{\"type\":\"%s\",\"tokens\":%zu,\"issuers\":[",
-             auth_type_name(c->auth_type), c->auth.token_count);
-    for (size_t i = 0; i < c->auth.issuer_count; i++) {
-        buf_adds(out, i ? "," : "");
-        json_write_str(out, str_of(c->auth.issuers[i].issuer));
-    }
-    buf_adds(out, "]}");
     buf_adds(out, ",\"upstreams\":{");
     for (size_t i = 0; i < c->mount_count; i++) {
         buf_adds(out, i ? "," : "");

@@ -190,13 +190,8 @@ static void on_done(struct call *c, const struct outcome *o)
     request_answer(r, 200, buf_str(out));
 }
 
-static void on_held(struct call *c)
-{
-    request_hold(c->arg);
-}
-
 static const struct call_sink legacy_sink = {
-    .progress = on_progress, .log = on_log, .input = on_input, .done = on_done, .held = on_held};
+    .progress = on_progress, .log = on_log, .input = on_input, .done = on_done};
 
 /* ---- requests ---- */
 
@@ -333,15 +328,6 @@ static void session_notification(struct request *r)
     request_accepted(r);
 }
 
-static void move(struct request *r, struct shard *to)
-{
-    struct exchange *x = r->x;
-    x->on_closed = NULL;
-    r->x = NULL;
-    request_free(r);
-    exchange_move(x, to);
-}
-
 void era_legacy_request(struct request *r)
 {
     struct str id = http1_value(r->x->head, STR("Mcp-Session-Id"));
@@ -363,7 +349,7 @@ void era_legacy_request(struct request *r)
     }
     struct session *ss = session_find(r->shard, r->call.principal, id, &elsewhere);
     if (elsewhere) {
-        move(r, elsewhere);
+        request_move(r, elsewhere);
         return;
     }
     if (!ss) {

@@ -1,14 +1,14 @@
 /* The codec towards modern clients (MCP 2026-07-28): classification of requests, header validation,
  * results and errors as this revision shapes them. */
 #include "base/clock.h"
+#include "gateway/convert.h"
 #include "gateway/era.h"
 #include "gateway/listen.h"
 #include "gateway/lists.h"
+#include "gateway/park.h"
 #include "gateway/result_uris.h"
 
 #include <stdio.h>
-
-enum { STATE_TTL_MS = 600 * 1000 };
 
 static struct str header(const struct request *r, const char *name)
 {
@@ -168,56 +168,6 @@ static bool check_params(struct request *r)
                         "an Mcp-Param header is missing or differs from its argument");
 }
 
-/* ---- requestState: the upstream's, inside our seal ---- */
-
-static void state_context(const struct call *c, struct buf *out)
-{
-    uint8_t digest[32];
-    struct str args = json_raw(c->doc, json_get(c->doc, c->params, STR("arguments")));
-    crypto_sha256(&args, 1, digest);
-    buf_add_str(out, principal_key(c->principal));
-    buf_addc(out, '\n');
-    buf_add_str(out, c->method->name);
-    buf_addc(out, '\n');
-    buf_add(out, digest, sizeof digest);
-    buf_add_str(out, c->public_target);
-}
-
-static void seal_state(const struct call *c, struct str raw_state, struct buf *out)
-{
-    struct buf context = {0}, plain = {0};
-    state_context(c, &context);
-    buf_addf(&plain, "%s\n%lld\n", c->up->cfg->name, (long long)clock_wall_ms() + STATE_TTL_MS);
-    buf_add_str(&plain, raw_state);
-    buf_addc(out, '"');
-    sealer_seal(c->shard->gw->sealer, "state", buf_str(&context), buf_str(&plain), out);
-    buf_addc(out, '"');
-    buf_fini(&context);
-    buf_fini(&plain);
-}
-
-static bool open_state(struct call *c)
-{
-    struct buf context = {0}, plain = {0};
-    struct str mount, expires, rest;
-    uint64_t at = 0;
-    c->state_tok = json_get(c->doc, c->params, STR("requestState"));
-    if (c->state_tok == JSON_NONE)
-        return true;
-    state_context(c, &context);
-    bool ok = sealer_open(c->shard->gw->sealer, "state", buf_str(&context),
-                          json_str(c->doc, c->state_tok, &c->arena), &plain, NULL);
-    rest = buf_str(&plain);
-    ok = ok && str_split(&rest, '\n', &mount) && str_split(&rest, '\n', &expires) &&
-         str_to_u64(expires, &at) && str_eq(mount, str_of(c->up->cfg->name)) &&
-         (int64_t)at > clock_wall_ms();
-    if (ok)
-        c->upstream_state = (struct str){arena_dup(&c->arena, rest.p, rest.n), rest.n};
-    buf_fini(&context);
-    buf_fini(&plain);
-    return ok;
-}
-
 /* ---- events of a call ---- */
 
 static void on_progress(struct call *c, const struct json_doc *d, uint32_t params)
@@ -250,7 +200,25 @@ static void on_log(struct call *c, const struct json_doc *d, uint32_t params)
     buf_fini(&m);
 }
 
+static void on_input(struct call *c, struct ask *a)
+{
+    park_input(c->arg, a);
+}
+
 /* ---- results ---- */
+
+static void seal_upstream_state(const struct call *c, struct str raw, struct buf *out)
+{
+    uint8_t binding[STATE_BINDING];
+    const struct shard *s = c->shard;
+    state_binding(c, binding);
+    state_seal(s->gw->sealer, binding,
+               &(struct state){.kind = STATE_PASS,
+                               .mount = str_of(c->up->cfg->name),
+                               .expires_ms = clock_wall_ms() + s->config->parked_ms,
+                               .raw = raw},
+               out);
+}
 
 enum result_type { RT_COMPLETE, RT_ABSENT, RT_INPUT, RT_UNKNOWN };
 
@@ -301,7 +269,7 @@ static void render_result(struct request *r, const struct json_doc *d, uint32_t 
     }
     uint32_t st = type == RT_INPUT ? json_get(d, tok, STR("requestState")) : JSON_NONE;
     if (json_is(d, st, JSON_STRING)) {
-        seal_state(c, json_raw(d, st), &state);
+        seal_upstream_state(c, json_raw(d, st), &state);
         json_edit_replace(&es, d, st, buf_str(&state));
     }
     result_edit_uris(c, d, tok, &es, &c->arena);
@@ -324,6 +292,24 @@ static bool is_hop_local(int64_t code)
            code == RPC_URL_ELICITATION;
 }
 
+/* The call has ended: a parked one's client may have to come for the answer first. */
+static void answer(struct request *r, int status, struct str message)
+{
+    if (r->park)
+        park_done(r, status, message);
+    else
+        request_answer(r, status, message);
+}
+
+static void answer_code(struct request *r, int status, int code, struct str message,
+                        struct str data)
+{
+    struct buf b = {0};
+    rpc_error(&b, r->id, code, message, data);
+    answer(r, status, buf_str(&b));
+    buf_fini(&b);
+}
+
 static void answer_error(struct request *r, const struct json_doc *d, uint32_t tok)
 {
     int64_t code = RPC_INTERNAL_ERROR;
@@ -342,7 +328,7 @@ static void answer_error(struct request *r, const struct json_doc *d, uint32_t t
         code = RPC_INTERNAL_ERROR;
         data = STR("{\"reason\":\"bad_upstream\"}");
     }
-    request_error(r, code == RPC_MISSING_CAPABILITY ? 400 : 200, (int)code, message, data);
+    answer_code(r, code == RPC_MISSING_CAPABILITY ? 400 : 200, (int)code, message, data);
     arena_fini(&a);
     buf_fini(&own);
 }
@@ -358,23 +344,23 @@ static void on_done(struct call *c, const struct outcome *o)
     }
     if (o->kind == OUT_FAILED) {
         rpc_error_of(out, r->id, o->err);
-        request_answer(r, 200, buf_str(out));
+        answer(r, 200, buf_str(out));
         return;
     }
     enum result_type type =
         json_is(o->doc, o->tok, JSON_OBJECT) ? result_type(o->doc, o->tok) : RT_UNKNOWN;
     if (type == RT_UNKNOWN || (type == RT_INPUT && !c->method->interactive)) {
-        request_error(r, 200, RPC_INTERNAL_ERROR,
-                      STR("the upstream answered with an unknown kind of result"),
-                      STR("{\"reason\":\"bad_upstream\"}"));
+        answer_code(r, 200, RPC_INTERNAL_ERROR,
+                    STR("the upstream answered with an unknown kind of result"),
+                    STR("{\"reason\":\"bad_upstream\"}"));
         return;
     }
     render_result(r, o->doc, o->tok, type, out);
-    request_answer(r, 200, buf_str(out));
+    answer(r, 200, buf_str(out));
 }
 
 static const struct call_sink modern_sink = {
-    .progress = on_progress, .log = on_log, .done = on_done};
+    .progress = on_progress, .log = on_log, .input = on_input, .done = on_done};
 
 /* ---- requests ---- */
 
@@ -425,46 +411,82 @@ static void list(struct request *r)
     buf_fini(&b);
 }
 
-static void start_call(struct request *r, uint32_t meta)
+/* The client comes back with its requestState: the call goes on, or begins anew with the upstream's
+ * own state. */
+static void start_retry(struct request *r)
 {
     struct call *c = &r->call;
-    const struct json_doc *d = &r->doc;
-    struct err e;
-    uint32_t level = json_get(d, meta, STR(META_LOG));
-    c->shard = r->shard;
-    c->method = r->method;
-    c->doc = d;
-    c->params = r->msg.params;
-    c->client_caps = json_raw(d, json_get(d, meta, STR(META_CAPS)));
-    c->client_info = json_raw(d, json_get(d, meta, STR(META_CLIENT)));
-    c->progress_token = json_raw(d, json_get(d, meta, STR("progressToken")));
-    if (level != JSON_NONE)
-        c->log_level = era_log_level(json_str(d, level, &c->arena));
-    if (call_resolve(c, &e)) {
-        if (!check_params(r))
-            return;
-        if (!open_state(c)) {
-            request_error(
-                r, 200, RPC_INVALID_PARAMS,
-                STR("requestState is not valid for this request (any more); call again without it"),
-                (struct str){0});
-            return;
-        }
+    struct state st;
+    uint8_t binding[STATE_BINDING];
+    state_binding(c, binding);
+    bool ok = state_open(r->shard->gw->sealer, binding, json_str(&r->doc, c->state_tok, &c->arena),
+                         &c->arena, &st) &&
+              str_eq(st.mount, str_of(c->up->cfg->name));
+    if (ok && st.kind == STATE_PARK) {
+        park_retry(r, &st, binding);
+    } else if (ok) {
+        c->upstream_state = st.raw;
         call_admit(c, &modern_sink, r);
-        return;
+    } else {
+        request_error(r, 200, RPC_INVALID_PARAMS,
+                      STR("requestState is not valid for this request (any more); call again "
+                          "without it"),
+                      (struct str){0});
     }
+}
+
+static void refuse_call(struct request *r, const struct err *e)
+{
+    const struct call *c = &r->call;
     struct buf b = {0}, data = {0};
-    if (e.kind == ERR_NOT_FOUND && c->method->route == ROUTE_URI) {
+    if (e->kind == ERR_NOT_FOUND && c->method->route == ROUTE_URI) {
         buf_adds(&data, "{\"uri\":");
         json_write_str(&data, c->public_target);
         buf_addc(&data, '}');
-        rpc_error(&b, r->id, RPC_INVALID_PARAMS, str_of(e.msg), buf_str(&data));
+        rpc_error(&b, r->id, RPC_INVALID_PARAMS, str_of(e->msg), buf_str(&data));
     } else {
-        rpc_error_of(&b, r->id, &e);
+        rpc_error_of(&b, r->id, e);
     }
     request_answer(r, 200, buf_str(&b));
     buf_fini(&b);
     buf_fini(&data);
+}
+
+static void fill_call(struct request *r, uint32_t meta)
+{
+    struct call *c = &r->call;
+    const struct json_doc *d = &r->doc;
+    uint32_t level = json_get(d, meta, STR(META_LOG)), caps = json_get(d, meta, STR(META_CAPS));
+    c->shard = r->shard;
+    c->method = r->method;
+    c->doc = d;
+    c->params = r->msg.params;
+    c->client_caps = json_raw(d, caps);
+    c->client_info = json_raw(d, json_get(d, meta, STR(META_CLIENT)));
+    c->caps = convert_caps(d, caps);
+    c->progress_token = json_raw(d, json_get(d, meta, STR("progressToken")));
+    c->state_tok = json_get(d, c->params, STR("requestState"));
+    if (level != JSON_NONE)
+        c->log_level = era_log_level(json_str(d, level, &c->arena));
+}
+
+static void start_call(struct request *r, uint32_t meta)
+{
+    struct call *c = &r->call;
+    struct err e;
+    fill_call(r, meta);
+    if (!call_resolve(c, &e)) {
+        refuse_call(r, &e);
+        return;
+    }
+    if (c->up->cfg->affinity_header)
+        c->affinity = header(r, c->up->cfg->affinity_header);
+    if (!check_params(r))
+        return;
+    if (c->state_tok != JSON_NONE)
+        start_retry(r);
+    else
+        call_admit(c, &modern_sink, r);
 }
 
 static const char *name_member(const struct method *m)

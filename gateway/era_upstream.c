@@ -1,6 +1,7 @@
 /* The codec towards servers of both eras. Params go through as they came; only the target's name,
  * reserved members of _meta and our own state are replaced. */
 #include "gateway/catalog.h"
+#include "gateway/convert.h"
 #include "gateway/era.h"
 #include "gateway/session.h"
 #include "gateway/usession.h"
@@ -225,6 +226,8 @@ void era_upstream_initialize(const struct usession *us, struct buf *params)
              us->owner ? session_version(us->owner) : era_latest_legacy());
     if (us->owner)
         add_client_caps(session_caps(us->owner), params);
+    else if (us->pooled || m->superset_caps)
+        convert_write_caps(us->pooled ? us->caps : CAP_ALL, params);
     else
         buf_adds(params, watch ? OWN_CAPS : "{}");
     buf_adds(params, ",\"clientInfo\":");

@@ -6,9 +6,9 @@
 #include "base/clock.h"
 #include "gateway/admin.h"
 #include "gateway/catalog.h"
-#include "gateway/gate.h"
 #include "gateway/http_server.h"
 #include "gateway/listen.h"
+#include "gateway/park.h"
 #include "gateway/session.h"
 #include "gateway/watch.h"
 
@@ -143,7 +143,10 @@ static bool same_mount(const struct mount_config *a, const struct mount_config *
            same_text(a->ca_file, b->ca_file) && a->tls_insecure == b->tls_insecure &&
            a->connect_ms == b->connect_ms && a->tls_ms == b->tls_ms &&
            a->first_byte_ms == b->first_byte_ms && a->idle_ms == b->idle_ms &&
-           a->max_ms == b->max_ms;
+           a->max_ms == b->max_ms && a->superset_caps == b->superset_caps &&
+           a->affinity == b->affinity && same_text(a->affinity_header, b->affinity_header) &&
+           a->interactive == b->interactive && same_list(a->roots, b->roots) &&
+           a->pool_idle_ms == b->pool_idle_ms && a->pool_max == b->pool_max;
 }
 
 /* Gives the shard one upstream a mount: those whose mount is as it was stay, others end after their
@@ -172,14 +175,11 @@ static void take_config(struct shard *s, void *arg)
         upstream_unref(&old[i]);
     }
     free(old);
-    if (s->gate)
-        gate_reset(s->gate);
     config_unref(&old_config);
 }
 
 static void apply_config(struct gateway *gw, struct config *c)
 {
-    gate_attach(gw, c);
     for (int i = 0; i < gw->shard_count; i++)
         (void)config_ref(c);
     log_configure(c->log_level, c->log_json);
@@ -249,6 +249,7 @@ static void drain_shard(struct shard *s, void *arg)
     http_server_drain(s->http);
     listeners_drain(s);
     sessions_drain(s);
+    parks_drain(s);
 }
 
 static void on_lame_duck_over(void *arg)
@@ -295,12 +296,13 @@ static void shard_init(struct shard *s, struct gateway *gw, int index)
     s->http = http_server_new(s);
     s->sessions = session_table_new(s);
     s->listeners = listeners_new(s);
-    s->gate = gate_new(s);
+    s->parks = parks_new(s);
 }
 
 static void shard_fini(struct shard *s)
 {
     loop_flush(s->loop); /* mail that the thread did not come to */
+    parks_free(&s->parks);
     session_table_free(&s->sessions);
     listeners_free(&s->listeners);
     if (s->http)
@@ -313,7 +315,6 @@ static void shard_fini(struct shard *s)
     s->upstream_count = 0;
     http_server_free(&s->http);
     store_close(&s->store);
-    gate_free(&s->gate);
     loop_free(&s->loop);
     catalog_unref(&s->catalog);
     config_unref(&s->config);
@@ -498,7 +499,6 @@ static bool start(struct gateway *gw, struct config *c, struct err *e)
     gw->shard_count = c->threads;
     for (int i = 0; i < gw->shard_count; i++)
         shard_init(&gw->shards[i], gw, i);
-    gw->jwks = jwks_keeper_new(gw->control.loop);
     gw->watch = watch_new(gw);
     gw->admin = admin_start(gw, e);
     if (!gw->admin)
@@ -523,7 +523,6 @@ static void stop(struct gateway *gw)
             pthread_join(gw->shards[i].thread, NULL);
     admin_stop(&gw->admin);
     watch_free(&gw->watch);
-    jwks_keeper_free(&gw->jwks);
     net_resolver_stop();
     for (int i = 0; i < gw->shard_count; i++)
         shard_fini(&gw->shards[i]);
@@ -550,6 +549,7 @@ int gateway_run(struct gateway *gw, struct config *c)
     name_replica(gw);
     gw->started_ms = clock_ms();
     gw->started_wall_ms = clock_wall_ms();
+    pthread_mutex_init(&gw->parked.lock, NULL);
     gw->sealer = sealer_new((const uint8_t(*)[32])c->seal_keys, c->seal_key_count);
     (void)signal(SIGPIPE, SIG_IGN);
     raise_file_limit();
@@ -561,5 +561,8 @@ int gateway_run(struct gateway *gw, struct config *c)
         (void)fprintf(stderr, "headgate: %s\n", e.msg);
     stop(gw);
     sealer_free(&gw->sealer);
+    map_fini(&gw->parked.by_principal);
+    map_fini(&gw->parked.by_mount);
+    pthread_mutex_destroy(&gw->parked.lock);
     return ok ? gw->exit_code : 1;
 }

@@ -18,11 +18,11 @@ struct catalog;
 struct http_server;
 struct session_table;
 struct listeners;
-struct gate;
 struct upstream;
 struct watch;
 struct spawner;
 struct admin;
+struct parks;
 
 /* One loop's share. All its members belong to its thread, but for what is marked atomic. */
 struct shard {
@@ -38,7 +38,7 @@ struct shard {
     struct http_server *http; /* data shards */
     struct session_table *sessions;
     struct listeners *listeners; /* subscriptions/listen streams */
-    struct gate *gate;           /* data shards: who may come in */
+    struct parks *parks;         /* calls that wait for a modern client's answers */
     bool draining;
     struct json_doc scratch_doc; /* for a message that is dealt with at once */
     struct buf scratch;          /* for bytes that are sent at once */
@@ -48,6 +48,13 @@ struct shard {
 };
 
 enum { READ_BUF_BYTES = 64 * 1024 };
+
+/* How many calls are parked, over all shards. */
+struct parks_book {
+    pthread_mutex_t lock;
+    int all;
+    struct map by_principal, by_mount; /* name -> count */
+};
 
 struct gateway {
     struct shard control;
@@ -61,7 +68,7 @@ struct gateway {
     char replica[17];    /* this process's name among replicas: random */
     struct watch *watch; /* control's view of the mounts */
     struct admin *admin;
-    struct jwks_keeper *jwks;   /* control's: the issuers' keys */
+    struct parks_book parked;
     strlist bound, admin_bound; /* addresses as printed */
     int *listen_fds, *admin_fds;
     int64_t started_wall_ms, started_ms;

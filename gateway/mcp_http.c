@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "gateway/era.h"
+#include "gateway/park.h"
 #include "gateway/session.h"
 
 #include <stdlib.h>
@@ -21,43 +22,32 @@ static void refuse(struct exchange *x, int status, struct str fields, int code, 
 
 /* ---- before the body ---- */
 
-static bool post_head(struct exchange *x)
+static void post_head(struct exchange *x)
 {
     struct str accept = http1_value(x->head, STR("Accept"));
     struct str coding = http1_value(x->head, STR("Content-Encoding"));
     if (!http1_type_is(http1_value(x->head, STR("Content-Type")), STR("application/json"))) {
         refuse(x, 415, (struct str){0}, RPC_INVALID_REQUEST,
                "Content-Type must be application/json");
-        return false;
-    }
-    if (coding.n && !str_ieq(coding, STR("identity"))) {
+    } else if (coding.n && !str_ieq(coding, STR("identity"))) {
         refuse(x, 415, (struct str){0}, RPC_INVALID_REQUEST, "Content-Encoding is not supported");
-        return false;
-    }
-    if (!http1_accepts(accept, STR("application/json")) &&
-        !http1_accepts(accept, STR("text/event-stream"))) {
+    } else if (!http1_accepts(accept, STR("application/json")) &&
+               !http1_accepts(accept, STR("text/event-stream"))) {
         refuse(x, 406, (struct str){0}, RPC_INVALID_REQUEST,
                "Accept must admit application/json or text/event-stream");
-        return false;
     }
-    return true;
 }
 
-bool mcp_http_head(struct exchange *x)
+void mcp_http_head(struct exchange *x)
 {
     struct str m = x->head->method;
     if (str_eq(m, STR("POST")))
-        return post_head(x);
-    if (!str_eq(m, STR("GET")) && !str_eq(m, STR("DELETE"))) {
-        refuse(x, 405, STR("Allow: POST, GET, DELETE\r\n"), RPC_INVALID_REQUEST, "use POST");
-        return false;
-    }
-    if (str_eq(m, STR("GET")) &&
-        !http1_accepts(http1_value(x->head, STR("Accept")), STR("text/event-stream"))) {
+        post_head(x);
+    else if (str_eq(m, STR("GET")) &&
+             !http1_accepts(http1_value(x->head, STR("Accept")), STR("text/event-stream")))
         refuse(x, 406, (struct str){0}, RPC_INVALID_REQUEST, "Accept must admit text/event-stream");
-        return false;
-    }
-    return true;
+    else if (!str_eq(m, STR("GET")) && !str_eq(m, STR("DELETE")))
+        refuse(x, 405, STR("Allow: POST, GET, DELETE\r\n"), RPC_INVALID_REQUEST, "use POST");
 }
 
 /* ---- GET and DELETE: legacy sessions only ---- */
@@ -78,7 +68,6 @@ static void session_operation(struct exchange *x)
         return;
     }
     struct str version = http1_value(x->head, STR("MCP-Protocol-Version"));
-    struct str last = http1_value(x->head, STR("Last-Event-ID"));
     if (!ss) {
         refuse(x, 404, (struct str){0}, RPC_INVALID_REQUEST, "no such session; initialize again");
     } else if (version.p && !era_legacy(version)) {
@@ -87,9 +76,6 @@ static void session_operation(struct exchange *x)
     } else if (!get) {
         session_end(ss);
         exchange_reply(x, 200, (struct str){0}, (struct str){0});
-    } else if (last.p) {
-        if (!session_resume(ss, x, last))
-            refuse(x, 400, (struct str){0}, RPC_INVALID_REQUEST, "Last-Event-ID is not known");
     } else if (!session_open_stream(ss, x)) {
         refuse(x, 409, (struct str){0}, RPC_INVALID_REQUEST, "this session has a stream already");
     }
@@ -110,6 +96,8 @@ void request_free(struct request *r)
         r->x->on_closed = NULL;
         r->x = NULL;
     }
+    if (r->park)
+        park_forget(r);
     call_fini(&r->call);
     if (r->session)
         session_remove_request(r->session, r);
@@ -127,38 +115,13 @@ static void on_client_gone(struct exchange *x)
         request_free(r);
         return;
     }
-    if (!r->kept.p)
-        exchange_take_body(x, &r->kept);
+    exchange_take_body(x, &r->kept);
     if (r->session)
         session_forget_stream(r->session, r);
 }
 
-void request_attach(struct request *r, struct exchange *x)
-{
-    r->x = x;
-    x->arg = r;
-    x->on_closed = on_client_gone;
-}
-
-void request_detach(struct request *r)
-{
-    struct exchange *x = r->x;
-    x->on_closed = NULL;
-    r->x = NULL;
-    if (!r->kept.p)
-        exchange_take_body(x, &r->kept);
-}
-
-void request_hold(struct request *r)
-{
-    if (r->session && r->sse_ok && session_primes(r->session))
-        session_begin_stream(r);
-}
-
 bool request_event(struct request *r, struct str message)
 {
-    if (r->session)
-        return session_event(r, message);
     if (!r->x)
         return false;
     if (!r->x->streaming)
@@ -167,14 +130,12 @@ bool request_event(struct request *r, struct str message)
     return r->x && exchange_event(r->x, (struct str){0}, message);
 }
 
-void request_answer(struct request *r, int status, struct str message)
+bool request_release(struct request *r, int status, struct str message)
 {
     struct exchange *x = r->x;
-    if (r->stream || (r->session && x && !r->json_ok && status == 200)) {
-        session_last_event(r, message);
-    } else if (x && (x->streaming || (!r->json_ok && status == 200))) {
+    if (x && (x->streaming || (!r->json_ok && status == 200))) {
         if (!request_event(r, message))
-            return; /* cut: on_client_gone has freed r, or keeps it for the running call */
+            return false; /* cut: on_client_gone has freed r, or keeps it for the running call */
         x->on_closed = NULL;
         r->x = NULL;
         exchange_stream_end(x);
@@ -183,7 +144,40 @@ void request_answer(struct request *r, int status, struct str message)
         r->x = NULL;
         exchange_reply_json(x, status, message);
     }
+    return true;
+}
+
+void request_answer(struct request *r, int status, struct str message)
+{
+    if (request_release(r, status, message))
+        request_free(r);
+}
+
+void request_adopt(struct request *r, struct request *from)
+{
+    struct call *c = &r->call, *f = &from->call;
+    r->x = from->x;
+    r->x->arg = r;
+    r->sse_ok = from->sse_ok;
+    r->json_ok = from->json_ok;
+    r->id = from->id;
+    /* slices of the exchange's body, which stays as long as it */
+    c->client_caps = f->client_caps;
+    c->client_info = f->client_info;
+    c->progress_token = f->progress_token;
+    c->log_level = f->log_level;
+    c->caps = f->caps;
+    from->x = NULL;
+    request_free(from);
+}
+
+void request_move(struct request *r, struct shard *to)
+{
+    struct exchange *x = r->x;
+    x->on_closed = NULL;
+    r->x = NULL;
     request_free(r);
+    exchange_move(x, to);
 }
 
 void request_error(struct request *r, int status, int code, struct str message, struct str data)
@@ -241,7 +235,8 @@ static void post(struct exchange *x)
     struct str accept = http1_value(x->head, STR("Accept"));
     r->sse_ok = http1_accepts(accept, STR("text/event-stream"));
     r->json_ok = http1_accepts(accept, STR("application/json"));
-    request_attach(r, x);
+    x->arg = r;
+    x->on_closed = on_client_gone;
     if (!json_parse(&r->doc, x->body.p, x->body.n, &e)) {
         parse_failed(r, &e, e.kind == ERR_TOO_LARGE ? RPC_INVALID_REQUEST : RPC_PARSE_ERROR);
         return;

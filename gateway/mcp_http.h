@@ -8,8 +8,9 @@
 #include <sys/queue.h>
 
 struct session;
-struct stream;
 struct listen;
+struct park;
+struct rounds;
 
 /* One POSTed message, from its arrival to its answer. */
 struct request {
@@ -21,8 +22,9 @@ struct request {
     const struct method *method;
     struct str method_name;
     struct session *session; /* legacy; counted by being in its list */
-    struct stream *stream;   /* legacy: that of the answer, once it has begun */
     struct call call;
+    bool call_live;
+    struct park *park;    /* modern: the call is parked, or was */
     struct buf kept;      /* what doc's text lies in, once the client is gone */
     bool sse_ok, json_ok; /* what the client takes */
     bool modern;
@@ -30,23 +32,24 @@ struct request {
     TAILQ_ENTRY(request) link; /* in its session */
 };
 
-/* Judges a request's head but for its credential. False: it is answered. */
-bool mcp_http_head(struct exchange *x);
+void mcp_http_head(struct exchange *x);
 void mcp_http_request(struct exchange *x);
 
 /* Answers with one JSON message, as plain JSON or as the last event when the stream has begun, and
  * frees r. status counts only before a stream. */
 void request_answer(struct request *r, int status, struct str message);
+/* The same, but r stays: its call goes on without an exchange. False: the client turned out to be
+ * gone, and r with it. */
+bool request_release(struct request *r, int status, struct str message) MUST_USE;
+/* r, which has no exchange, goes on with that of from: its id, tokens and what its client takes.
+ * Frees from. */
+void request_adopt(struct request *r, struct request *from);
+/* Hands r's exchange to another shard, where the request begins anew. Frees r. */
+void request_move(struct request *r, struct shard *to);
 /* The same with an error built from code and text; data raw JSON or empty. */
 void request_error(struct request *r, int status, int code, struct str message, struct str data);
-/* Sends a message before the answer: begins the stream if needed. False when the client is gone and
- * cannot come back for it. */
+/* Sends a message before the answer: begins the stream if needed. False when the client is gone. */
 bool request_event(struct request *r, struct str message);
-/* The answer will take its time: lets a client that can take up streams have one to take up. */
-void request_hold(struct request *r);
-/* The client comes back on another exchange, whose stream has begun; or leaves the one it has. */
-void request_attach(struct request *r, struct exchange *x);
-void request_detach(struct request *r);
 /* 202 without body, and frees r. */
 void request_accepted(struct request *r);
 /* Starts r->call (method, params, who asks are set), or answers with the error. */

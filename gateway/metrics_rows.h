@@ -12,10 +12,12 @@ enum metric_row {
     M_FAILED,            /* mcp_calls_failed_total */
     M_CANCELLED,         /* mcp_calls_cancelled_total */
     M_INFLIGHT,          /* mcp_inflight_requests */
+    M_PARKED,            /* mcp_parked_calls */
+    M_PARKED_EXPIRED,    /* mcp_parked_calls_expired_total */
+    M_PARKED_REFUSED,    /* mcp_parked_calls_refused_total */
+    M_INPUT_ROUNDS,      /* mcp_input_rounds_total */
     M_OPEN_STREAMS,      /* mcp_open_streams */
     M_SESSIONS,          /* mcp_sessions_active */
-    M_SESSIONS_EVICTED,  /* mcp_sessions_evicted_total */
-    M_SESSIONS_REVIVED,  /* mcp_sessions_revived_total */
     M_CONNECTIONS,       /* mcp_gateway_connections */
     M_GUARD_REJECT,      /* mcp_gateway_guard_reject_total{reason} */
     M_UPSTREAM_UP,       /* mcp_upstream_up{upstream} */
@@ -34,7 +36,6 @@ enum metric_row {
     M_RELOAD_FAILURES,   /* mcp_config_reload_failures_total */
     M_DRAINING,          /* mcp_draining */
     M_CATALOG_ENTRIES,   /* mcp_catalog_entries{kind} */
-    M_AUTH,              /* mcp_gateway_auth_total{result} */
     M_ROWS,
 };
 

@@ -41,7 +41,6 @@ struct urequest *urequest_new(struct upstream *u, struct usession *us)
     r->up = upstream_ref(u);
     r->us = us;
     r->id = ++u->next_id;
-    r->resume.retry_ms = -1;
     r->started_us = clock_us();
     r->max_at_ms = clock_ms() + u->cfg->max_ms;
     if (us)
@@ -74,15 +73,21 @@ static void urequest_destroy(void *arg)
     free(r);
 }
 
+static void rested(const struct urequest *r)
+{
+    if (r->us && r->us->pooled)
+        upool_rest(r->us);
+}
+
 /* Unhooks r; its memory lives until the end of the turn. */
 static void urequest_drop(struct urequest *r)
 {
     r->ended = true;
     timer_clear(&r->timer);
-    timer_clear(&r->resume.again);
     hreq_cancel(&r->http);
     forget_asks(r);
     urequest_unlink(r);
+    rested(r);
     if (r->call)
         r->call->ureq = NULL;
     loop_defer(r->up->shard->loop, urequest_destroy, r);
@@ -136,7 +141,7 @@ static void on_timeout(void *arg)
     urequest_fail(r, &e);
 }
 
-enum { ASK_MS = 600 * 1000, LEFTOVER_MS = 5000, PROBE_MS = 10000, CLOSE_POLL_MS = 100 };
+enum { ASK_SLACK_MS = 5000, LEFTOVER_MS = 5000, PROBE_MS = 10000, CLOSE_POLL_MS = 100 };
 
 /* Sets the next deadline: ms from now, but never past the hard maximum; a question to a person
  * takes its time. */
@@ -148,7 +153,7 @@ static void arm(struct urequest *r, int64_t ms)
         return;
     }
     if (r->asks > 0)
-        ms = ASK_MS;
+        ms = r->up->shard->config->parked_ms + ASK_SLACK_MS;
     else if (ms > left)
         ms = left;
     timer_set(&r->timer, r->up->shard->loop, ms, on_timeout, r);
@@ -182,6 +187,7 @@ static void finish(struct urequest *r, const struct rpc_msg *m)
         timer_clear(&r->timer);
     r->ended = true;
     urequest_unlink(r);
+    rested(r);
     if (!r->http)
         loop_defer(r->up->shard->loop, urequest_destroy, r);
     if (c)
@@ -220,14 +226,6 @@ static void http_message(struct hreq *h, struct str text, void *arg)
         urequest_fail(r, &e);
 }
 
-static void http_note(struct hreq *h, const struct sse_event *ev, void *arg)
-{
-    (void)h;
-    struct urequest *r = arg;
-    if (r->us && r->us->info.era == UP_LEGACY)
-        resume_note(&r->resume, ev);
-}
-
 void upstream_status_error(const struct upstream *u, int status, struct err *e)
 {
     const char *name = u->cfg->name;
@@ -255,8 +253,7 @@ static void http_end(struct hreq *h, const struct err *e, void *arg)
         loop_defer(r->up->shard->loop, urequest_destroy, r);
         return;
     }
-    bool expired = !e && status == 404 && r->us && r->us->sid[0] && !r->resume.begun;
-    if (expired ? usession_expired(r->us, r) : urequest_resume(r, status))
+    if (!e && status == 404 && r->us && r->us->sid[0] && usession_expired(r->us, r))
         return;
     if (e)
         (void)err_set(&mine, e->kind, "upstream %s: %s", r->up->cfg->name, e->msg);
@@ -266,14 +263,7 @@ static void http_end(struct hreq *h, const struct err *e, void *arg)
 }
 
 static const struct hreq_ops request_ops = {
-    .on_head = http_head, .on_message = http_message, .on_note = http_note, .on_end = http_end};
-
-void urequest_get(struct urequest *r, struct str fields)
-{
-    r->http = hreq_start(r->up->pool,
-                         &(struct hreq_spec){.method = "GET", .fields = fields, .safe = true},
-                         &request_ops, r);
-}
+    .on_head = http_head, .on_message = http_message, .on_end = http_end};
 
 static void transmit(struct urequest *r, struct str fields, struct str body, bool safe)
 {
@@ -447,19 +437,44 @@ static void take_notification(struct upstream *u, struct usession *us, struct ur
     }
 }
 
-static void refuse_request(struct usession *us, const struct rpc_msg *m)
+static void add_roots(const struct mount_config *m, struct buf *out)
+{
+    buf_adds(out, "{\"roots\":[");
+    for (char **root = m->roots; root && *root; root++) {
+        buf_adds(out, root == m->roots ? "{\"uri\":" : ",{\"uri\":");
+        json_write_str(out, str_of(*root));
+        buf_addc(out, '}');
+    }
+    buf_adds(out, "]}");
+}
+
+/* What the gateway answers itself: it is there, and the roots that were configured, or none. */
+static void answer_itself(struct usession *us, const struct rpc_msg *m)
 {
     struct buf body = {0};
     struct str id = json_raw(m->doc, m->id);
-    if (rpc_is(m, STR("ping")) || rpc_is(m, STR("roots/list"))) {
+    if (rpc_is(m, STR("ping"))) {
         rpc_begin_result(&body, id);
-        buf_adds(&body, rpc_is(m, STR("ping")) ? "{}}" : "{\"roots\":[]}}");
+        buf_adds(&body, "{}}");
+    } else if (rpc_is(m, STR("roots/list"))) {
+        rpc_begin_result(&body, id);
+        add_roots(us->up->cfg, &body);
+        buf_addc(&body, '}');
     } else {
         rpc_error(&body, id, RPC_METHOD_NOT_FOUND, STR("no client here can answer this"),
                   (struct str){0});
+        log_warn("upstream.question_refused", L_STR("upstream", us->up->cfg->name),
+                 L_S("method", json_raw(m->doc, m->method)));
     }
     usession_send(us, buf_str(&body));
     buf_fini(&body);
+}
+
+/* May the client of this call be asked? In a session of its own, always; in a shared one the call
+ * is only known by its stream, or by being the only one. */
+static bool asks_call(const struct usession *us, const struct call *c)
+{
+    return c && c->sink->input && (!us->owner || c->session == us->owner);
 }
 
 static void take_request(struct usession *us, struct urequest *r, const struct rpc_msg *m)
@@ -470,24 +485,24 @@ static void take_request(struct usession *us, struct urequest *r, const struct r
     }
     if (!r)
         r = only_call(us);
-    struct call *c = r ? r->call : NULL;
-    bool asks_call = c && c->sink->input && c->session == us->owner && us->owner;
-    if (rpc_is(m, STR("ping")) || us->info.era == UP_MODERN || (!asks_call && !us->owner)) {
-        refuse_request(us, m);
+    struct call *c = r && asks_call(us, r->call) ? r->call : NULL;
+    bool fixed = rpc_is(m, STR("ping")) || (us->up->cfg->roots && rpc_is(m, STR("roots/list")));
+    if (fixed || us->info.era == UP_MODERN || (!c && !us->owner)) {
+        answer_itself(us, m);
         return;
     }
     struct ask *a = xcalloc(1, sizeof *a);
     struct str id = json_raw(m->doc, m->id);
     *a = (struct ask){.us = us,
-                      .call = asks_call ? c : NULL,
+                      .call = c,
                       .id = xmemdup0(id.p, id.n),
                       .doc = m->doc,
                       .method = m->method,
                       .params = m->params};
     TAILQ_INSERT_TAIL(&us->asks, a, link);
-    if (asks_call) {
+    if (c) {
         r->asks++;
-        arm(r, ASK_MS);
+        arm(r, 0);
         c->sink->input(c, a);
     } else {
         session_on_ask(us->owner, a);
@@ -571,14 +586,28 @@ struct usession *usession_of(struct upstream *u, struct session *owner)
     return u->shared;
 }
 
+static void fail_soon(struct call *c, const struct err *e)
+{
+    struct urequest *r = urequest_new(c->up, NULL);
+    r->call = c;
+    c->ureq = r;
+    urequest_fail_soon(r, e);
+}
+
 static void not_connected(struct call *c)
 {
     struct err e;
-    struct urequest *r = urequest_new(c->up, NULL);
     (void)err_set(&e, ERR_UNAVAILABLE, "upstream %s is not connected", c->up->cfg->name);
-    r->call = c;
-    c->ureq = r;
-    urequest_fail_soon(r, &e);
+    fail_soon(c, &e);
+}
+
+/* The conversation that carries a call; NULL: none is free. */
+static struct usession *usession_for(const struct call *c, struct err *e)
+{
+    struct upstream *u = c->up;
+    if (!c->legacy_client && upstream_per_client(u))
+        return upool_take(u, c, e);
+    return usession_of(u, c->session);
 }
 
 void upstream_send(struct call *c)
@@ -598,7 +627,12 @@ void upstream_send(struct call *c)
         not_connected(c);
         return;
     }
-    struct usession *us = usession_of(u, c->session);
+    struct err e;
+    struct usession *us = usession_for(c, &e);
+    if (!us) {
+        fail_soon(c, &e);
+        return;
+    }
     if (us->state == US_READY) {
         urequest_call(u, us, c, NULL);
         return;
@@ -651,6 +685,7 @@ struct upstream *upstream_new(struct shard *s, struct config *config, int index)
     u->cfg = &config->mounts[index];
     u->index = index;
     u->refs = 1;
+    TAILQ_INIT(&u->pooled);
     u->calls = metric_series(&metric_rows[M_UPSTREAM_CALLS], u->cfg->name, NULL);
     u->errors = metric_series(&metric_rows[M_UPSTREAM_ERRORS], u->cfg->name, NULL);
     u->seconds = metric_series(&metric_rows[M_UPSTREAM_SECONDS], u->cfg->name, NULL);
@@ -686,8 +721,10 @@ void upstream_unref(struct upstream **up)
 static void on_close_shared(void *arg)
 {
     struct upstream *u = arg;
-    bool busy = u->shared && !TAILQ_EMPTY(&u->shared->reqs) && clock_ms() < u->close_at_ms;
-    if (busy) {
+    bool late = clock_ms() >= u->close_at_ms;
+    bool busy = u->shared && !TAILQ_EMPTY(&u->shared->reqs);
+    busy = upool_close(u, late) || busy;
+    if (busy && !late) {
         timer_set(&u->closing, u->shard->loop, CLOSE_POLL_MS, on_close_shared, u);
         return;
     }

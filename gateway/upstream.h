@@ -24,10 +24,13 @@ struct upstream {
     int64_t close_at_ms;
     struct http_pool *pool;  /* HTTP */
     struct usession *shared; /* legacy HTTP; stdio and HTTP+SSE on their home shard */
-    struct shard *home;      /* stdio and HTTP+SSE: the shard that has the shared pipe */
-    bool sse;                /* HTTP+SSE, as configured or found out */
-    enum up_era era;         /* as known on this shard */
-    bool child_legacy;       /* stdio: the probe failed; the handshake comes at once from now on */
+    TAILQ_HEAD(usession_list, usession) pooled; /* on behalf of modern clients; used last first */
+    int pooled_count;
+    struct timer pool_sweep;
+    struct shard *home; /* stdio and HTTP+SSE: the shard that has the shared pipe */
+    bool sse;           /* HTTP+SSE, as configured or found out */
+    enum up_era era;    /* as known on this shard */
+    bool child_legacy;  /* stdio: the probe failed; the handshake comes at once from now on */
     uint64_t next_id;
     char *token; /* of bearer_token_file, as last read */
     int64_t token_read_ms;

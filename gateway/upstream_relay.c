@@ -175,8 +175,7 @@ static void on_twin_done(struct call *c, const struct outcome *o)
     twin_end(r);
 }
 
-static const struct call_sink twin_sink = {
-    .progress = on_twin_progress, .log = on_twin_log, .done = on_twin_done};
+static const struct call_sink twin_sink = {on_twin_progress, on_twin_log, NULL, on_twin_done};
 
 /* The same mount on this shard; a reload reaches the shards one after the other. */
 static struct upstream *find_upstream(const struct relay *r)

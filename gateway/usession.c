@@ -15,7 +15,7 @@
 
 #include <stdlib.h>
 
-enum { HANDSHAKE_MS = 30000, CHILD_PROBE_MS = 3000 };
+enum { HANDSHAKE_MS = 30000, CHILD_PROBE_MS = 3000, STREAM_RETRY_MS = 1000, DELETE_MS = 2000 };
 
 static void open_stream(void *arg);
 
@@ -24,7 +24,6 @@ struct usession *usession_new(struct upstream *u, struct session *owner)
     struct usession *us = xcalloc(1, sizeof *us);
     us->up = upstream_ref(u);
     us->owner = owner;
-    us->resume.retry_ms = -1;
     TAILQ_INIT(&us->reqs);
     TAILQ_INIT(&us->asks);
     TAILQ_INIT(&us->waiting);
@@ -137,14 +136,12 @@ static void fail_all(struct usession *us, const struct err *e)
 
 static void reset(struct usession *us)
 {
-    timer_clear(&us->resume.again);
+    timer_clear(&us->retry);
     hreq_cancel(&us->stream);
-    hreq_cancel(&us->hello);
     if (us->pipe)
         us->pipe->ops->stop(us->pipe);
     us->pipe = NULL;
-    us->sid[0] = us->resume.id[0] = '\0';
-    us->resume.retry_ms = -1;
+    us->sid[0] = '\0';
     us->no_stream = false;
 }
 
@@ -156,7 +153,7 @@ void usession_broken(struct usession *us, const struct err *e)
     us->state = US_IDLE;
     reset(us);
     fail_all(us, &copy);
-    if (!us->owner)
+    if (!us->owner && !us->pooled)
         upstream_session_down(us->up, &copy);
 }
 
@@ -212,9 +209,10 @@ static void ready(struct usession *us)
     us->state = US_READY;
     if (us->owner)
         session_usession_ready(us->owner, us);
-    if (us->info.era == UP_LEGACY && !us->pipe && (us->owner || us->up->shard->index < 0))
+    if (us->info.era == UP_LEGACY && !us->pipe &&
+        (us->owner || us->pooled || us->up->shard->index < 0))
         open_stream(us);
-    if (us->pipe && us->info.era == UP_MODERN && !us->owner) {
+    if (us->pipe && us->info.era == UP_MODERN && !us->owner && !us->pooled) {
         struct urequest *listen = urequest_own(
             us->up, us, STR("subscriptions/listen"),
             STR("{\"notifications\":{\"toolsListChanged\":true,\"promptsListChanged\":true,"
@@ -223,7 +221,7 @@ static void ready(struct usession *us)
         listen->forever = true;
         timer_clear(&listen->timer);
     }
-    if (!us->owner)
+    if (!us->owner && !us->pooled)
         upstream_session_up(us->up, &us->info);
     while ((r = TAILQ_FIRST(&us->waiting)) && us->state == US_READY) {
         urequest_unlink(r);
@@ -239,39 +237,6 @@ static bool wants_sse(const struct usession *us, const struct urequest *r)
     return !us->owner && !us->pipe && us->up->shard->index < 0 &&
            us->up->cfg->era != ERA_PIN_MODERN &&
            (r->status == 400 || r->status == 404 || r->status == 405);
-}
-
-/* HTTP requests overtake each other: those of a client wait until the server has heard that the
- * session is initialized. */
-static void hello_end(struct hreq *h, const struct err *e, void *arg)
-{
-    (void)h;
-    struct usession *us = arg;
-    us->hello = NULL;
-    if (e)
-        log_debug("upstream.notice_lost", L_STR("upstream", us->up->cfg->name), L_ERR(e));
-    if (us->state == US_OPENING)
-        ready(us);
-}
-
-static void say_initialized(struct usession *us)
-{
-    static const struct hreq_ops ops = {
-        .on_head = deaf_head, .on_message = deaf_message, .on_end = hello_end};
-    struct str body = STR("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}");
-    struct buf fields = {0};
-    if (us->pipe) {
-        usession_send(us, body);
-        ready(us);
-        return;
-    }
-    usession_fields(us, &fields);
-    us->hello =
-        hreq_start(us->up->pool,
-                   &(struct hreq_spec){
-                       .method = "POST", .fields = buf_str(&fields), .body = body, .safe = true},
-                   &ops, us);
-    buf_fini(&fields);
 }
 
 static void on_initialized(struct urequest *r, const struct rpc_msg *m, const struct err *e)
@@ -302,7 +267,8 @@ static void on_initialized(struct urequest *r, const struct rpc_msg *m, const st
     memcpy(us->sid, r->session_id, sizeof us->sid);
     us->info.stateful = us->sid[0] != '\0';
     us->info.sse = us->up->sse;
-    say_initialized(us);
+    usession_send(us, STR("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}"));
+    ready(us);
 }
 
 static void initialize(struct usession *us)
@@ -392,10 +358,7 @@ static bool stream_head(struct hreq *h, const struct http1_head *head, void *arg
     struct usession *us = arg;
     if (head->status == 200)
         return true;
-    if (us->resume.id[0])
-        us->resume.id[0] = '\0'; /* it may only not know that event any more */
-    else
-        us->no_stream = true; /* 405: the server has none (MCP 2025-11-25 basic/transports) */
+    us->no_stream = true; /* 405: the server has none (MCP 2025-11-25 basic/transports) */
     return false;
 }
 
@@ -416,28 +379,17 @@ static void stream_end(struct hreq *h, const struct err *e, void *arg)
     if (us->state != US_READY || us->no_stream)
         return;
     (void)e; /* a server that is gone is found out by the watch's pings */
-    timer_set(&us->resume.again, us->up->shard->loop, resume_delay_ms(&us->resume), open_stream,
-              us);
+    timer_set(&us->retry, us->up->shard->loop, STREAM_RETRY_MS, open_stream, us);
 }
 
-static void stream_note(struct hreq *h, const struct sse_event *ev, void *arg)
-{
-    (void)h;
-    struct usession *us = arg;
-    resume_note(&us->resume, ev);
-}
-
-static const struct hreq_ops stream_ops = {.on_head = stream_head,
-                                           .on_message = stream_message,
-                                           .on_note = stream_note,
-                                           .on_end = stream_end};
+static const struct hreq_ops stream_ops = {
+    .on_head = stream_head, .on_message = stream_message, .on_end = stream_end};
 
 static void open_stream(void *arg)
 {
     struct usession *us = arg;
     struct buf fields = {0};
     usession_fields(us, &fields);
-    resume_fields(&us->resume, &fields);
     us->stream =
         hreq_start(us->up->pool,
                    &(struct hreq_spec){.method = "GET", .fields = buf_str(&fields), .safe = true},

@@ -21,19 +21,12 @@ struct pipe {
     const struct pipe_ops *ops;
 };
 
+enum { POOL_KEY = 16 };
+
 enum us_state { US_IDLE, US_OPENING, US_READY, US_CLOSED };
 
 /* An answer to a request of the gateway's own. m NULL: e says why there is none. Both borrowed. */
 typedef void (*urequest_fn)(struct urequest *r, const struct rpc_msg *m, const struct err *e);
-
-/* Where a broken stream of events is taken up again. */
-struct resume {
-    char id[256];     /* of the last event; "" when the server gave none */
-    int64_t retry_ms; /* as the server asked; -1: it did not */
-    int tries;        /* since the last event */
-    bool begun;
-    struct timer again;
-};
 
 /* One request sent to a server. Freed after its end, at the end of the turn. */
 struct urequest {
@@ -51,8 +44,7 @@ struct urequest {
     bool ended, retried, waiting; /* waiting: in us->waiting, not in us->reqs */
     bool forever;                 /* a listen stream: no deadline */
     struct err fail;
-    int status; /* HTTP, at its end */
-    struct resume resume;
+    int status;                 /* HTTP, at its end */
     char session_id[256];       /* as received with the answer to initialize */
     TAILQ_ENTRY(urequest) link; /* in us->reqs, or nowhere */
 };
@@ -69,10 +61,16 @@ struct usession {
     TAILQ_HEAD(, ask) asks;
     struct urequest_list waiting; /* calls until it is open */
     struct hreq *stream;          /* the GET stream */
-    struct hreq *hello;           /* notifications/initialized on its way */
-    struct resume resume;         /* of that */
+    struct timer retry;
     bool no_stream;
     struct pipe *pipe; /* stdio, HTTP+SSE */
+
+    /* On behalf of modern clients (upool.c). */
+    bool pooled, once; /* once: for one call */
+    unsigned caps;     /* declared to the server: enum client_cap */
+    uint8_t key[POOL_KEY];
+    int64_t used_ms;
+    TAILQ_ENTRY(usession) pool_link; /* in up->pooled */
 };
 
 /* Takes r out of its conversation's lists. */
@@ -121,23 +119,22 @@ void usession_pipe_open(struct usession *us);
 /* The server would not take request id: it fails with e. */
 void usession_refused(struct usession *us, uint64_t id, const struct err *e);
 
-/* upstream_resume.c */
-/* An event came: its id and what it asks for are kept. */
-void resume_note(struct resume *p, const struct sse_event *ev);
-/* How long to wait before the stream is taken up. */
-int64_t resume_delay_ms(const struct resume *p);
-/* Appends Last-Event-ID, when there is one. */
-void resume_fields(const struct resume *p, struct buf *fields);
-/* The stream of r's answer ended without it, status being that of the last try (0: none). True: it
- * will be taken up again. */
-bool urequest_resume(struct urequest *r, int status) MUST_USE;
-/* upstream.c: asks for the rest of r's stream. */
-void urequest_get(struct urequest *r, struct str fields);
-
 /* upstream_stdio.c: a child. Ended as MCP asks: closes stdin, waits, SIGTERM, SIGKILL. */
 struct pipe *stdio_start(struct usession *us);
 /* upstream_sse.c */
 struct pipe *sse_start(struct usession *us);
+/* The session for a modern client's call, opened when it is used. NULL: there are too many. */
+struct usession *upool_take(struct upstream *u, const struct call *c, struct err *e);
+/* A request in a pooled session has ended. */
+void upool_rest(struct usession *us);
+/* Ends the sessions without calls, or all. True: some are left. */
+bool upool_close(struct upstream *u, bool all);
+
+/* upstream_stdio.c */
+struct pipe *pipe_start(struct usession *us);
+void pipe_write(struct pipe *p, struct str line);
+/* Ends the child as MCP asks: closes stdin, waits, SIGTERM, SIGKILL. Nulls *p. */
+void pipe_stop(struct pipe **p);
 
 /* upstream_relay.c: calls to a conversation that lives on another shard. */
 void relay_send(struct call *c);

@@ -156,10 +156,15 @@ def pair(
     """pair("legacy", "modern") → a legacy client through a gateway to a modern server."""
 
     def make(
-        client_era: str, server_era: str, *, service: Service | None = None, **mount: Any
+        client_era: str,
+        server_era: str,
+        *,
+        service: Service | None = None,
+        config: dict[str, Any] | None = None,
+        **mount: Any,
     ) -> Pair:
         server = mocks((ModernServer if server_era == "modern" else LegacyServer)(service))
-        gateway = start_gateway({"upstreams": {"up": {"url": server.url} | mount}})
+        gateway = start_gateway({"upstreams": {"up": {"url": server.url} | mount}} | (config or {}))
 
         def client(**more: Any) -> Any:
             return clients((Modern if client_era == "modern" else Legacy)(gateway.url, **more))

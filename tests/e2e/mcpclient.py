@@ -66,6 +66,12 @@ class Reply:
         """The first text block of a tool's result."""
         return next(c["text"] for c in self.result["content"] if c["type"] == "text")
 
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The questions of an answer that asks for input."""
+        assert self.result["resultType"] == "input_required", self.result
+        return self.result.get("inputRequests", {})
+
     def sent(self, method: str) -> list[dict[str, Any]]:
         """The parameters of the notifications of that method."""
         return [n.get("params", {}) for n in self.notifications if n["method"] == method]
@@ -320,6 +326,19 @@ class Modern(Client):
     def call(self, tool: str, arguments: Any = None, **more: Any) -> Reply:
         params = {"name": tool, "arguments": {} if arguments is None else arguments}
         return self.request("tools/call", params | more.pop("params", {}), **more)
+
+    def retry(self, tool: str, arguments: Any, reply: Reply, answers: Any, **more: Any) -> Reply:
+        """The retry of a call whose reply asked for input."""
+        return self.open_retry(tool, arguments, reply, answers, **more).finish()
+
+    def open_retry(
+        self, tool: str, arguments: Any, reply: Reply, answers: Any, **more: Any
+    ) -> Pending:
+        params = {"name": tool, "arguments": {} if arguments is None else arguments}
+        params |= {"inputResponses": answers}
+        if "requestState" in reply.result:
+            params["requestState"] = reply.result["requestState"]
+        return self.open("tools/call", params, **more)
 
     def listen(self, wanted: dict[str, Any], id_: Any = None) -> Stream:
         pending = self.open("subscriptions/listen", {"notifications": wanted}, id_=id_)

@@ -104,14 +104,14 @@ static void refuse(const char *text, const char *want)
     assert_says(want);
 }
 
-__attribute__((unused)) static void warn(const char *text, const char *want)
+static void warn(const char *text, const char *want)
 {
     load(text, NULL, NULL);
     assert_non_null(config);
     assert_said(want);
 }
 
-__attribute__((unused)) static const struct mount_config *mount(size_t i)
+static const struct mount_config *mount(size_t i)
 {
     assert_non_null(config);
     assert_true(i < config->mount_count);
