@@ -1,0 +1,599 @@
+"""From a type annotation to a JSON schema and a check of values, in one walk over the annotation.
+
+Covers all types that need no package; models of pydantic, 1 or 2, are handed to it (foreign.py).
+Schemas are written inline; only a type that contains itself gets an entry in `$defs`."""
+
+from __future__ import annotations
+
+import collections
+import collections.abc as abc
+import dataclasses
+import enum
+import inspect
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Union, get_args, get_origin
+
+from . import foreign
+from .constraints import Rules
+from .scalars import SCALARS, Check, Invalid, take_any, take_str
+
+Json = dict[str, Any]
+
+
+class SchemaError(Exception):
+    """An annotation that has no JSON schema; says which and why."""
+
+
+@dataclass
+class Shape:
+    """What is known of one annotation. `weight` tells a union how well an object fits."""
+
+    schema: Json
+    check: Check
+    weight: Callable[[Any], int] | None = None
+
+
+LISTS: dict[Any, Callable[[Any], Any]] = {
+    list: list,
+    collections.deque: collections.deque,
+    tuple: tuple,
+    set: set,
+    frozenset: frozenset,
+    abc.Set: set,
+    abc.MutableSet: set,
+    **dict.fromkeys(
+        (abc.Sequence, abc.MutableSequence, abc.Collection, abc.Container, abc.Iterable,
+         abc.Iterator, abc.Generator, abc.Reversible, abc.AsyncIterator, abc.AsyncIterable,
+         abc.AsyncGenerator),
+        list,
+    ),
+}  # fmt: skip
+UNIQUE = (set, frozenset)
+MAPPINGS: dict[Any, Callable[[Any], Any]] = {
+    dict: dict,
+    abc.Mapping: dict,
+    abc.MutableMapping: dict,
+    collections.OrderedDict: collections.OrderedDict,
+    collections.defaultdict: dict,
+    collections.Counter: collections.Counter,
+}
+
+
+class Builder:
+    """One walk. `output` asks for the schema of what a value is written as, not taken from."""
+
+    def __init__(self, output: bool = False) -> None:
+        self.output = output
+        self.defs: Json = {}
+        self.building: dict[Any, list[Any]] = {}
+
+    def finish(self, schema: Json) -> Json:
+        """The schema with the definitions that it refers to."""
+        if not self.defs:
+            return schema
+        if set(schema) == {"$ref"}:
+            schema = dict(self.defs[schema["$ref"].rpartition("/")[2]])
+        return {**schema, "$defs": self.defs}
+
+    def shape(self, hint: Any, env: dict[Any, Any] | None = None) -> Shape:
+        env = env or {}
+        if hint is Any or hint is object or hint is inspect.Parameter.empty or hint is abc.Hashable:
+            return Shape({}, take_any)
+        if hint is None:
+            hint = type(None)
+        try:
+            scalar = SCALARS.get(hint)
+        except TypeError:
+            scalar = None
+        if scalar is not None:
+            schema, check = scalar
+            if self.output and "anyOf" in schema:
+                schema = schema["anyOf"][1]
+            return Shape(dict(schema), check)
+        return self._special(hint, env) or self._class(hint, env)
+
+    def _special(self, hint: Any, env: dict[Any, Any]) -> Shape | None:
+        """Forms of typing, and generic aliases."""
+        if isinstance(hint, (str, typing.ForwardRef)):
+            text = hint if isinstance(hint, str) else hint.__forward_arg__
+            raise SchemaError(f"the annotation {text!r} names something that is not defined")
+        if isinstance(hint, typing.TypeVar):
+            return self._variable(hint, env)
+        if hint is typing.LiteralString:
+            return Shape({"type": "string"}, take_str)
+        origin = get_origin(hint)
+        if hasattr(hint, "__supertype__"):
+            return self.shape(hint.__supertype__, env)
+        if type(hint).__name__ == "TypeAliasType":
+            return self.shape(hint.__value__, env)
+        if type(origin).__name__ == "TypeAliasType":
+            bound = dict(zip(origin.__type_params__, get_args(hint)))
+            return self.shape(origin.__value__, env | bound)
+        if origin is typing.Annotated:
+            return self._annotated(hint, env)
+        if origin is Literal or type(origin).__name__ == "LiteralGenericAlias":
+            return literal(get_args(hint))
+        if origin is Union or origin is types.UnionType:
+            return self._union(list(get_args(hint)), env)
+        if origin is not None and getattr(origin, "_name", None) in (
+            "Required", "NotRequired", "Final", "ClassVar", "ReadOnly"
+        ):  # fmt: skip
+            return self.shape(get_args(hint)[0], env)
+        if origin in LISTS or hint in LISTS:
+            return self._list(origin or hint, get_args(hint), env)
+        if origin in MAPPINGS or hint in MAPPINGS:
+            return self._mapping(origin or hint, get_args(hint), env)
+        if isinstance(origin, type) and not foreign.is_model(hint):
+            bound = dict(zip(getattr(origin, "__parameters__", ()), get_args(hint)))
+            return self._class(origin, env | bound, hint)
+        return None
+
+    def _variable(self, hint: typing.TypeVar, env: dict[Any, Any]) -> Shape:
+        if hint in env and env[hint] is not hint:
+            return self.shape(env[hint], env)
+        if hint.__constraints__:
+            return self._union(list(hint.__constraints__), env)
+        return self.shape(hint.__bound__ or Any, env)
+
+    def _annotated(self, hint: Any, env: dict[Any, Any]) -> Shape:
+        inner, *said = get_args(hint)
+        texts = [each for each in said if isinstance(each, str)]
+        rules = Rules()
+        for each in said:
+            rules.add(each)
+        if rules.unknown:
+            whole = foreign.shape(hint, self.output)
+            if whole is not None:
+                return Shape(*whole)
+        if rules.description is None and len(texts) == len(said) == 1:
+            rules.description = texts[0]
+        base = self.shape(inner, env)
+        return Shape(rules.write(base.schema), rules.guard(base.check), base.weight)
+
+    def _union(self, members: list[Any], env: dict[Any, Any]) -> Shape:
+        shapes = [self.shape(each, env) for each in members]
+        schemas: list[Json] = []
+        for each in shapes:
+            if each.schema not in schemas:
+                schemas.append(each.schema)
+        if any(not schema for schema in schemas):
+            schema: Json = {"anyOf": schemas} if len(schemas) > 1 else {}
+        else:
+            schema = {"anyOf": schemas} if len(schemas) > 1 else schemas[0]
+        return Shape(schema, union_check(shapes))
+
+    def _list(self, kind: Any, args: tuple[Any, ...], env: dict[Any, Any]) -> Shape:
+        make = LISTS[kind]
+        if kind is tuple and args and not (len(args) == 2 and args[1] is ...):
+            if args == ((),):
+                args = ()
+            return self._fixed([self.shape(each, env) for each in args], len(args), tuple)
+        item = self.shape(args[0], env) if args else Shape({}, take_any)
+        schema: Json = {"type": "array", "items": item.schema}
+        if make in UNIQUE:
+            schema["uniqueItems"] = True
+        return Shape(schema, list_check(item.check, make))
+
+    def _fixed(self, items: list[Shape], least: int, make: Callable[[Any], Any]) -> Shape:
+        schema: Json = {"type": "array", "minItems": least, "maxItems": len(items)}
+        if items:
+            schema["prefixItems"] = [each.schema for each in items]
+        return Shape(schema, fixed_check([each.check for each in items], least, make))
+
+    def _mapping(self, kind: Any, args: tuple[Any, ...], env: dict[Any, Any]) -> Shape:
+        if kind is collections.Counter and len(args) == 1:
+            args = (args[0], int)
+        key = self.shape(args[0], env) if args else Shape({}, take_any)
+        value = self.shape(args[1], env) if args else Shape({}, take_any)
+        schema: Json = {"type": "object", "additionalProperties": value.schema or True}
+        pattern = key.schema.get("pattern")
+        if pattern:
+            schema = {"type": "object", "patternProperties": {pattern: value.schema}}
+        elif "enum" in key.schema or "const" in key.schema:
+            schema["propertyNames"] = key.schema
+        return Shape(schema, mapping_check(key.check, value.check, MAPPINGS[kind]))
+
+    def _class(self, hint: Any, env: dict[Any, Any], alias: Any = None) -> Shape:
+        if foreign.is_model(hint) or foreign.is_model(alias):
+            schema, check = foreign.model(alias or hint, self.output)
+            return Shape(schema, check)
+        if not isinstance(hint, type):
+            return self._delegated(hint)
+        if issubclass(hint, enum.Enum):
+            return enumeration(hint)
+        if typing.is_typeddict(hint) or hasattr(hint, "__required_keys__"):
+            return self._recursive(alias or hint, lambda: self._typed_dict(hint, env))
+        if issubclass(hint, tuple) and hasattr(hint, "_fields"):
+            return self._recursive(alias or hint, lambda: self._named_tuple(hint, env))
+        if dataclasses.is_dataclass(hint):
+            return self._recursive(alias or hint, lambda: self._dataclass(hint, env))
+        fields = getattr(hint, "__headgate_fields__", None)
+        if fields is not None:
+            return self._recursive(alias or hint, lambda: self._stand_in(hint, fields(), env))
+        return self._delegated(hint)
+
+    def _delegated(self, hint: Any) -> Shape:
+        """What we do not know: a type of pydantic, or a subclass of a plain type, or nothing."""
+        if foreign.knows(hint):
+            whole = foreign.shape(hint, self.output)
+            if whole is not None:
+                return Shape(*whole)
+        for plain in (str, int, float, bytes):
+            if isinstance(hint, type) and issubclass(hint, plain) and self.output:
+                return self.shape(plain)
+        name = getattr(hint, "__name__", None) or str(hint)
+        raise SchemaError(f"the type {name} has no JSON schema")
+
+    def _recursive(self, key: Any, build: Callable[[], Shape]) -> Shape:
+        """Builds a type of the user's, which may contain itself."""
+        if key in self.building:
+            cell = self.building[key]
+            cell[1] = True
+            ref = {"$ref": f"#/$defs/{cell[2]}"}
+            return Shape(ref, lambda value, strict: cell[0].check(value, strict))
+        cell = self.building[key] = [None, False, self._name(key)]
+        try:
+            shape = cell[0] = build()
+        finally:
+            del self.building[key]
+        if cell[1]:
+            self.defs[cell[2]] = shape.schema
+            return Shape({"$ref": f"#/$defs/{cell[2]}"}, shape.check, shape.weight)
+        return shape
+
+    def _name(self, key: Any) -> str:
+        name = getattr(key, "__name__", "Type")
+        used = set(self.defs) | {cell[2] for cell in self.building.values()}
+        number, out = 2, name
+        while out in used:
+            out, number = f"{name}{number}", number + 1
+        return str(out)
+
+    def _fields(self, owner: type, env: dict[Any, Any]) -> dict[str, Any]:
+        try:
+            return typing.get_type_hints(owner, include_extras=True)
+        except NameError as e:
+            raise SchemaError(f"{owner.__name__}: {e}") from None
+
+    def _typed_dict(self, hint: Any, env: dict[Any, Any]) -> Shape:
+        hints = self._fields(hint, env)
+        required = hint.__required_keys__
+        optional: set[str] = set()
+        for name, each in hints.items():
+            wrapper = getattr(get_origin(each), "_name", None)
+            if wrapper == "Required":
+                required = required | {name}
+            elif wrapper == "NotRequired":
+                optional.add(name)
+        fields = [
+            Member(name, name, self.shape(each, env), name in required - optional)
+            for name, each in hints.items()
+        ]
+        return object_shape(hint, fields, dict, documented(hint))
+
+    def _named_tuple(self, hint: Any, env: dict[Any, Any]) -> Shape:
+        hints = self._fields(hint, env)
+        defaults = hint._field_defaults
+        items = []
+        for name in hint._fields:
+            shape = self.shape(hints.get(name, Any), env)
+            if name in defaults:
+                shape.schema = {**shape.schema, **default_of(defaults[name])}
+            items.append(shape)
+        least = len(hint._fields) - len(defaults)
+        fixed = self._fixed(items, least, lambda values: hint(*values))
+        members = [
+            Member(name, name, item, name not in defaults)
+            for name, item in zip(hint._fields, items)
+        ]
+        by_name = object_check(members, lambda values: hint(**values))
+
+        def check(value: Any, strict: bool) -> Any:
+            if isinstance(value, dict):
+                return by_name(value, strict)
+            return fixed.check(value, strict)
+
+        return Shape(fixed.schema, check)
+
+    def _dataclass(self, hint: Any, env: dict[Any, Any]) -> Shape:
+        hints = self._fields(hint, env)
+        members = []
+        for each in dataclasses.fields(hint):
+            if not each.init and not self.output:
+                continue
+            shape = self.shape(hints[each.name], env)
+            has_default = each.default is not dataclasses.MISSING
+            default = each.default
+            rules = Rules()
+            rules.add(default if has_default else None)
+            if rules.default is not rules.default or has_default and is_rules(default):
+                shape = Shape(rules.write(shape.schema), rules.guard(shape.check))
+                default = rules.default
+                has_default = default is not Rules().default
+            required = not has_default and each.default_factory is dataclasses.MISSING
+            if each.metadata.get("description"):
+                shape.schema = {**shape.schema, "description": each.metadata["description"]}
+            if has_default:
+                shape.schema = {**shape.schema, **default_of(default)}
+            members.append(Member(each.name, each.name, shape, required))
+        return object_shape(hint, members, lambda values: hint(**values), documented(hint))
+
+    def _stand_in(self, hint: Any, fields: dict[str, Any], env: dict[Any, Any]) -> Shape:
+        """A model of our own pydantic stand-in."""
+        hints = self._fields(hint, env)
+        members = []
+        for name, info in fields.items():
+            rules = Rules()
+            rules.add(info)
+            base = self.shape(hints[name], env)
+            shape = Shape(rules.write(base.schema), rules.guard(base.check), base.weight)
+            has_default = rules.default is not Rules().default
+            if has_default:
+                shape.schema = {**shape.schema, **default_of(rules.default)}
+            required = not has_default and rules.default_factory is None
+            members.append(Member(rules.alias or name, name, shape, required))
+        extra = hint.__headgate_extra__()
+        shape = object_shape(hint, members, lambda v: hint.__headgate_make__(v), documented(hint))
+        if extra == "forbid":
+            shape.schema["additionalProperties"] = False
+            known = {each.name for each in members}
+            inner = shape.check
+
+            def check(value: Any, strict: bool) -> Any:
+                if isinstance(value, dict) and not known.issuperset(value):
+                    unknown = [((key,), "is not expected") for key in value if key not in known]
+                    raise Invalid(problems=list(unknown))
+                return inner(value, strict)
+
+            shape.check = check
+        return shape
+
+
+def is_rules(value: Any) -> bool:
+    return type(value).__name__ == "FieldInfo"
+
+
+@dataclass(slots=True)
+class Member:
+    """A member of an object: its name in JSON and in Python."""
+
+    name: str
+    key: str
+    shape: Shape
+    required: bool
+
+
+def object_shape(owner: Any, members: list[Member], make: Any, description: str | None) -> Shape:
+    schema: Json = {
+        "type": "object",
+        "properties": {each.name: each.shape.schema for each in members},
+    }
+    required = [each.name for each in members if each.required]
+    if required:
+        schema["required"] = required
+    if description:
+        schema["description"] = description
+    names = {each.name for each in members}
+
+    def weight(value: Any) -> int:
+        return len(names.intersection(value)) if isinstance(value, dict) else 0
+
+    instance = owner if make is not dict else ()
+    return Shape(schema, object_check(members, make, instance), weight)
+
+
+def documented(owner: Any) -> str | None:
+    """The docstring that somebody wrote: not the one that dataclasses and NamedTuple write."""
+    text = owner.__dict__.get("__doc__")
+    if not text or text.startswith((f"{owner.__name__}(", "dict() ->", "dict(")):
+        return None
+    return inspect.cleandoc(text)
+
+
+def default_of(value: Any) -> Json:
+    """`default` as JSON, or nothing when the value has no JSON form."""
+    from .plain import NotPlain, plain
+
+    try:
+        return {"default": plain(value)}
+    except NotPlain:
+        return {}
+
+
+def typed(values: list[Any]) -> Json:
+    """The one JSON type of all the values, if there is one."""
+    kinds = {type(value) for value in values}
+    names = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
+    if len(kinds) == 1:
+        name = names.get(kinds.pop())
+        return {"type": name} if name else {}
+    return {}
+
+
+def literal(args: tuple[Any, ...]) -> Shape:
+    flat: list[Any] = []
+    for each in args:
+        flat += get_args(each) if get_origin(each) is Literal else [each]
+    values = [each.value if isinstance(each, enum.Enum) else each for each in flat]
+    schema = {"const": values[0]} if len(values) == 1 else {"enum": values}
+    schema |= typed(values)
+    listed = ", ".join(repr(each) for each in values)
+
+    def check(value: Any, strict: bool) -> Any:
+        for each, original in zip(values, flat):
+            if value == each and (type(value) is type(each) or not strict):
+                return original
+        raise Invalid(f"must be one of {listed}" if len(values) > 1 else f"must be {listed}")
+
+    return Shape(schema, check)
+
+
+def enumeration(kind: type[enum.Enum]) -> Shape:
+    values = [each.value for each in kind]
+    try:
+        table = {value: member for value, member in zip(values, kind)}
+    except TypeError:
+        table = {}
+    schema: Json = {"enum": [default_of(v).get("default", str(v)) for v in values]} | typed(values)
+    if len(values) == 1:
+        schema = {"const": schema.pop("enum")[0], **schema}
+    text = kind.__dict__.get("__doc__")
+    if text and text != "An enumeration.":
+        schema["description"] = inspect.cleandoc(text)
+    listed = ", ".join(repr(each) for each in values)
+    whole = issubclass(kind, int)
+
+    def check(value: Any, strict: bool) -> Any:
+        if isinstance(value, kind):
+            return value
+        if not strict:
+            try:
+                if value in table:
+                    return table[value]
+                if whole and isinstance(value, str) and int(value) in table:
+                    return table[int(value)]
+                return kind(value)
+            except (TypeError, ValueError):
+                pass
+        raise Invalid(f"must be one of {listed}")
+
+    return Shape(schema, check)
+
+
+def union_check(shapes: list[Shape]) -> Check:
+    """Tries exact types first, the fullest object before others, and then what can be made to
+    fit."""
+
+    def check(value: Any, strict: bool) -> Any:
+        best: tuple[int, Any] | None = None
+        for shape in shapes:
+            try:
+                made = shape.check(value, True)
+            except Invalid:
+                continue
+            weight = shape.weight(value) if shape.weight else 0
+            if shape.weight is None:
+                return made
+            if best is None or weight > best[0]:
+                best = (weight, made)
+        if best is not None:
+            return best[1]
+        problems: list[Any] = []
+        if not strict:
+            for shape in shapes:
+                try:
+                    made = shape.check(value, False)
+                except Invalid as e:
+                    problems += e.problems
+                    continue
+                weight = shape.weight(value) if shape.weight else 0
+                if shape.weight is None:
+                    return made
+                if best is None or weight > best[0]:
+                    best = (weight, made)
+            if best is not None:
+                return best[1]
+        raise either(problems)
+
+    return check
+
+
+def either(problems: list[Any]) -> Invalid:
+    """One problem that offers all the alternatives, when they are of the value itself."""
+    if problems and all(not path for path, _ in problems):
+        reasons = list(dict.fromkeys(reason for _, reason in problems))
+        return Invalid(", or ".join(reasons))
+    return Invalid(problems=problems) if problems else Invalid("has none of the types allowed")
+
+
+def list_check(item: Check, make: Callable[[Any], Any]) -> Check:
+    accepts = (list, tuple) if make not in UNIQUE else (list, tuple, set, frozenset)
+
+    def check(value: Any, strict: bool) -> Any:
+        if not isinstance(value, accepts):
+            raise Invalid("must be an array")
+        if item is take_any:
+            try:
+                return make(value)
+            except TypeError:
+                raise Invalid("has an item that cannot be in a set") from None
+        out = []
+        problems: list[Any] = []
+        for i, each in enumerate(value):
+            try:
+                out.append(item(each, strict))
+            except Invalid as e:
+                problems += e.under(i)
+        if problems:
+            raise Invalid(problems=problems)
+        return make(out)
+
+    return check
+
+
+def fixed_check(items: list[Check], least: int, make: Callable[[Any], Any]) -> Check:
+    counted = f"{least}" if least == len(items) else f"{least} to {len(items)}"
+
+    def check(value: Any, strict: bool) -> Any:
+        if not isinstance(value, (list, tuple)) or not least <= len(value) <= len(items):
+            raise Invalid(f"must be an array of {counted} items")
+        out = []
+        problems: list[Any] = []
+        for i, (take, each) in enumerate(zip(items, value)):
+            try:
+                out.append(take(each, strict))
+            except Invalid as e:
+                problems += e.under(i)
+        if problems:
+            raise Invalid(problems=problems)
+        return make(out)
+
+    return check
+
+
+def mapping_check(key: Check, value_check: Check, make: Callable[[Any], Any]) -> Check:
+    def check(value: Any, strict: bool) -> Any:
+        if not isinstance(value, dict):
+            raise Invalid("must be an object")
+        out = {}
+        problems: list[Any] = []
+        for name, each in value.items():
+            try:
+                # A name is always text: `strict` cannot be asked of it.
+                out[key(name, False)] = value_check(each, strict)
+            except Invalid as e:
+                problems += e.under(name)
+        if problems:
+            raise Invalid(problems=problems)
+        return make(out)
+
+    return check
+
+
+def object_check(members: list[Member], make: Any, instance: Any = ()) -> Check:
+    def check(value: Any, strict: bool) -> Any:
+        if instance and isinstance(value, instance):
+            return value
+        if not isinstance(value, dict):
+            raise Invalid("must be an object")
+        out = {}
+        problems: list[Any] = []
+        for each in members:
+            if each.name in value:
+                try:
+                    out[each.key] = each.shape.check(value[each.name], strict)
+                except Invalid as e:
+                    problems += e.under(each.name)
+            elif each.required:
+                problems.append(((each.name,), "is required"))
+        if problems:
+            raise Invalid(problems=problems)
+        try:
+            return make(out)
+        except (TypeError, ValueError) as e:
+            raise Invalid(str(e) or type(e).__name__) from None
+
+    return check

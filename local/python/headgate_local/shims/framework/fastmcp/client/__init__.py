@@ -1,0 +1,3 @@
+from headgate_local.stubs import Client
+
+__all__ = ["Client"]

@@ -1,0 +1,3 @@
+from headgate_local.context import Context
+
+__all__ = ["Context"]

@@ -1,0 +1,3 @@
+from headgate_local.asking import AcceptedElicitation, CancelledElicitation, DeclinedElicitation
+
+__all__ = ["AcceptedElicitation", "CancelledElicitation", "DeclinedElicitation"]

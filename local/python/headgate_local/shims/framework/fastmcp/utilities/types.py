@@ -1,0 +1,3 @@
+from headgate_local.content import Audio, File, Image
+
+__all__ = ["Audio", "File", "Image"]
