@@ -129,11 +129,6 @@ bool json_int(const struct json_doc *d, uint32_t tok, int64_t *out);
 /* Value of a number token as a double (for comparing progress values). 0 for other types. */
 double json_double(const struct json_doc *d, uint32_t tok);
 
-/* Appends the value in one form whatever its spelling: members by name, no whitespace, strings
- * escaped alike, numbers by value. For digests; nothing for JSON_NONE. Of members with one name all
- * stay. */
-void json_canonical(const struct json_doc *d, uint32_t tok, struct buf *out);
-
 /* Writes s as a JSON string with quotes. Escapes what RFC 8259 §7 demands and U+2028/2029; invalid
  * UTF-8 becomes U+FFFD. */
 void json_write_str(struct buf *out, struct str s);

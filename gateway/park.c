@@ -15,6 +15,7 @@
 #include "gateway/park.h"
 
 #include "base/clock.h"
+#include "base/json_canonical.h"
 #include "gateway/catalog.h"
 #include "gateway/convert.h"
 #include "gateway/era.h"
@@ -496,7 +497,7 @@ static void refuse(struct request *r)
 static void digest_answers(const struct request *r, uint8_t out[32])
 {
     struct buf b = {0};
-    json_canonical(&r->doc, json_get(&r->doc, r->msg.params, STR("inputResponses")), &b);
+    json_canonical_or_raw(&r->doc, json_get(&r->doc, r->msg.params, STR("inputResponses")), &b);
     struct str s = buf_str(&b);
     crypto_sha256(&s, 1, out);
     buf_fini(&b);

@@ -2,13 +2,14 @@
 #include "gateway/state.h"
 
 #include "base/clock.h"
+#include "base/json_canonical.h"
 
 static const char letters[] = {[STATE_PASS] = 'u', [STATE_PARK] = 'p', [STATE_RECALL] = 'r'};
 
 void state_binding(const struct call *c, uint8_t out[STATE_BINDING])
 {
     struct buf args = {0};
-    json_canonical(c->doc, json_get(c->doc, c->params, STR("arguments")), &args);
+    json_canonical_or_raw(c->doc, json_get(c->doc, c->params, STR("arguments")), &args);
     uint64_t sizes[] = {principal_key(c->principal).n, c->method->name.n, c->public_target.n};
     struct str parts[] = {{(const char *)sizes, sizeof sizes},
                           principal_key(c->principal),
