@@ -3,6 +3,7 @@
 #include "gateway/call.h"
 
 #include "base/clock.h"
+#include "gateway/call_stages.h"
 #include "gateway/catalog.h"
 #include "gateway/upstream.h"
 
@@ -81,7 +82,13 @@ void call_admit(struct call *c, const struct call_sink *sink, void *arg)
     c->admitted = true;
     metric_add(metric_of(M_ADMITTED), 1);
     metric_add(metric_of(M_INFLIGHT), 1);
-    call_send(c);
+    if (stages_concern(c)) {
+        c->live = true;
+        stages_begin(c);
+    } else {
+        call_send(c);
+    }
+    c->exchange = NULL;
 }
 
 bool call_start(struct call *c, struct err *e)
@@ -114,6 +121,8 @@ void call_finish(struct call *c, const struct outcome *o)
     if (!c->live)
         return;
     ended(c, o->kind == OUT_FAILED ? M_FAILED : M_ANSWERED);
+    if (c->stage)
+        stages_done(c, o);
     c->sink->done(c, o);
 }
 
@@ -127,6 +136,8 @@ void call_cancel(struct call *c)
     if (!c->live)
         return;
     ended(c, M_CANCELLED);
+    if (c->stage)
+        stages_cancel(c);
     upstream_cancel(c);
 }
 

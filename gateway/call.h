@@ -15,6 +15,8 @@ struct urequest;
 struct ask;
 struct catalog_entry;
 struct relay;
+struct stage;
+struct exchange;
 
 /* How a call ended. Everything is borrowed until the sink returns. */
 struct outcome {
@@ -23,6 +25,12 @@ struct outcome {
     uint32_t tok;               /* the result, or the error object */
     bool modern;                /* the upstream's era: shape of result and error */
     const struct err *err;      /* FAILED: ours */
+    /* Of our own outcomes; 0 for those of upstreams. */
+    int status;        /* HTTP status of an ERROR, where it can still be set */
+    int retry_after_s; /* for a Retry-After field */
+    bool kept;         /* a result from the cache, which holds ttl_ms longer … */
+    bool shared;       /* … for all of a tenant */
+    int64_t ttl_ms;
 };
 
 /* Where a call's events go. All are called on the call's own loop; done exactly once, unless the
@@ -51,7 +59,8 @@ struct call {
     const struct json_doc *doc;
     uint32_t params;
     /* Who asks */
-    struct principal *principal; /* counted */
+    struct principal *principal;     /* counted */
+    const struct exchange *exchange; /* by which it came, until call_admit returned; NULL: none */
     bool legacy_client;
     struct session *session;             /* legacy clients; NULL for the gateway's own calls */
     struct str client_caps, client_info; /* raw JSON objects, or empty */
@@ -74,6 +83,7 @@ struct call {
 
     struct urequest *ureq;
     struct relay *relay; /* when another shard has the conversation */
+    struct stage *stage; /* between admission and sending: limits and cache; NULL: none */
     bool live, admitted;
     int64_t started_us;
     struct arena arena;
@@ -86,7 +96,7 @@ struct call {
 bool call_start(struct call *c, struct err *e) MUST_USE;
 /* The first half of call_start: fills up, entry, target and so on, sends nothing. */
 bool call_resolve(struct call *c, struct err *e) MUST_USE;
-/* The second half: counts it and sends it. */
+/* The second half: counts it, passes it through limits and cache (call_stages.h) and sends it. */
 void call_admit(struct call *c, const struct call_sink *sink, void *arg);
 /* Starts a call whose up, target and target_tok are set. Counted in metrics as upstream traffic
  * only. */

@@ -350,6 +350,7 @@ static void entry_fini(struct catalog_entry *e)
 {
     catalog_params_fini(e);
     traits_fini(&e->traits);
+    limit_plan_fini(&e->limits);
 }
 
 static void drop_draft(const struct draft *d)
@@ -521,6 +522,7 @@ struct catalog *catalog_build(struct config *config, const struct raw_list *list
         place_names(c, (enum catalog_kind)k, places[k]);
         free(places[k]);
     }
+    catalog_gates(c);
     merge(c);
     return c;
 }

@@ -3,7 +3,8 @@
 #ifndef GATEWAY_CATALOG_H
 #define GATEWAY_CATALOG_H
 
-#include "gateway/traits.h"
+#include "gateway/cache_policy.h"
+#include "gateway/limits.h"
 #include "gateway/upstream.h"
 
 enum mount_state { MOUNT_CONNECTING, MOUNT_UP, MOUNT_STALE, MOUNT_DOWN, MOUNT_NEEDS_AUTH };
@@ -21,7 +22,10 @@ struct catalog_entry {
     uint32_t index;
     struct header_param *params; /* tools */
     size_t param_count;
-    struct traits traits;    /* of local tools */
+    struct traits traits; /* of local tools */
+    struct limit_plan limits;
+    struct cache_policy cache;
+    bool gated;              /* calls have limits or a cache to pass */
     uint8_t fingerprint[16]; /* of the definition as the upstream sent it */
 };
 
@@ -105,6 +109,11 @@ bool catalog_template_match(struct str tmpl, struct str uri);
 bool catalog_template_map(struct str from, struct str uri, struct str to, struct buf *out);
 /* Do the mount's allow and deny globs admit this tool? */
 bool catalog_tool_allowed(const struct mount_config *m, struct str name);
+
+/* catalog_gates.c: fills in limits and cache of all entries. */
+void catalog_gates(struct catalog *c);
+/* Whether what is read from a mount is kept, also where no entry names it. */
+struct cache_policy catalog_read_policy(const struct config *cfg, int mount);
 
 /* catalog_params.c: reads x-mcp-header annotations of a tool (MCP 2026-07-28
  * basic/transports/streamable-http). False: one of them is invalid (why says which). */

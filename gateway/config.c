@@ -71,6 +71,7 @@ void config_fini(struct config *c)
         crypto_wipe(c->seal_keys, c->seal_key_count * sizeof *c->seal_keys);
     free(c->seal_keys);
     store_url_fini(&c->store);
+    config_limits_fini(c);
     free(c->base_path);
     free(c->source);
     *c = (struct config){0};
@@ -122,7 +123,7 @@ void config_report(struct config_draft *d, bool warning, const char *path, const
     option_report(&r, warning, NULL, origin_of(d, path), "%s", what);
 }
 
-static struct option_reader file_reader(struct config_draft *d)
+struct option_reader config_file_reader(struct config_draft *d)
 {
     struct option_reader r = config_plain_reader(d);
     r.file = d->c.source;
@@ -154,7 +155,7 @@ void config_wipe(struct buf *b)
 
 static bool parse_file(struct config_draft *d, const char *name, struct yaml_doc *doc)
 {
-    struct option_reader r = file_reader(d);
+    struct option_reader r = config_file_reader(d);
     struct buf text = {0};
     struct err e;
     bool ok =
@@ -181,7 +182,7 @@ static void check_auth(const struct option_reader *r, const struct yaml_node *au
 
 static void check_later_keys(const struct option_reader *r, const struct yaml_node *root)
 {
-    static const char *const later[] = {"local", "tenants", "limits", "cache"};
+    static const char *const later[] = {"local", "tenants"};
     for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
         const struct yaml_node *n = yaml_get(root, later[i]);
         if (n && n->kind != YAML_NULL)
@@ -192,7 +193,7 @@ static void check_later_keys(const struct option_reader *r, const struct yaml_no
 
 static void read_tree(struct config_draft *d, const struct yaml_node *root)
 {
-    struct option_reader r = file_reader(d);
+    struct option_reader r = config_file_reader(d);
     /* The file of a desktop client or an editor has keys of its own. */
     r.lenient = yaml_get(root, "mcpServers") || yaml_get(root, "servers");
     options_read_tree(&r, root);
@@ -241,6 +242,7 @@ struct config *config_load(const char *file, char *const *environ, const char *c
     config_read_keys(&d);
     config_check_store(&d);
     config_read_mounts(&d, &doc);
+    config_read_limits(&d, doc.root);
     yaml_doc_fini(&doc);
     draft_fini(&d);
     if (problems->errors) {

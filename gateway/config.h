@@ -3,10 +3,12 @@
 #ifndef GATEWAY_CONFIG_H
 #define GATEWAY_CONFIG_H
 
+#include "base/cidr.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/options.h"
 #include "base/str.h"
+#include "gateway/rate.h"
 #include "store/store.h"
 
 enum mount_transport { MOUNT_HTTP, MOUNT_SSE, MOUNT_STDIO };
@@ -18,8 +20,66 @@ enum session_mode { SESSION_AUTO, SESSION_SHARED, SESSION_PER_CLIENT };
 enum session_affinity { AFFINITY_PRINCIPAL, AFFINITY_REQUEST, AFFINITY_HEADER };
 enum duplicate_policy { DUPLICATE_WARN, DUPLICATE_ERROR, DUPLICATE_REPLACE, DUPLICATE_IGNORE };
 
+/* Whether results of reads are kept as long as their server says, and whether for all of a tenant
+ * where it says that, too. */
+enum mount_cache { MOUNT_CACHE_OFF, MOUNT_CACHE_PRIVATE, MOUNT_CACHE_PUBLIC };
+
 /* A NULL-terminated list of owned strings; NULL when empty. */
 typedef char **strlist;
+
+/* What has a window of its own. */
+enum limit_per { PER_TENANT = 1, PER_PRINCIPAL = 2, PER_TOOL = 4 };
+/* What a limit does while the store is away. */
+enum limit_fail {
+    FAIL_LOCAL,  /* this process admits its share by itself */
+    FAIL_OPEN,   /* everything is admitted */
+    FAIL_CLOSED, /* nothing is */
+};
+
+/* A limit on what its lists match (an empty list: on all). */
+struct limit_rule {
+    char *name;
+    struct rate rate;
+    unsigned per; /* enum limit_per */
+    enum limit_fail fail;
+    strlist tools;   /* globs over public names */
+    strlist tenants; /* names */
+    strlist methods; /* names; never empty */
+};
+
+/* A tool's own limit, as the operator wrote it. */
+struct tool_rate {
+    char *name; /* of the tool; of a variable's rest when folded: upper case, '_' for the rest */
+    bool folded;
+    struct rate rate;
+};
+
+struct limits_config {
+    struct rate fallback;    /* for tools without a limit of their own */
+    struct tool_rate *tools; /* the first that fits counts */
+    size_t tool_count;
+    struct limit_rule *rules; /* all that match count */
+    size_t rule_count;
+    enum limit_fail fail; /* of what is not a rule */
+    bool count_hits;      /* results from the cache count, too */
+    bool http_429;        /* a refusal is HTTP 429 instead of a result */
+    bool across_tenants;  /* some window is for several tenants */
+};
+
+/* Results of tools that match are kept. */
+struct cache_rule {
+    char *tools; /* a glob over public names */
+    int ttl_ms;  /* -1: what the tool says itself */
+    bool shared; /* by all of a tenant */
+};
+
+struct cache_config {
+    bool enabled;
+    int max_size;             /* results a tool, on each loop */
+    size_t max_bytes;         /* all results, on all loops */
+    struct cache_rule *rules; /* the first that matches counts */
+    size_t rule_count;
+};
 
 struct mount_config {
     char *name;   /* [a-z0-9]([a-z0-9-]*[a-z0-9])?, made legal from what was written */
@@ -55,6 +115,7 @@ struct mount_config {
     strlist roots;              /* file URIs told to the server; NULL: what the client has */
     int pool_idle_ms, pool_max; /* sessions.idle, sessions.max */
     bool local;                 /* see mount_is_local */
+    enum mount_cache cache;
 };
 
 /* Are its tools the gateway's own, of `local:`? What they say of themselves is then believed. */
@@ -105,6 +166,10 @@ struct config {
     char *store_password_file, *store_ca, *store_cert, *store_key;
     int store_op_ms;
     size_t store_memory_bytes;
+    struct limits_config limits;
+    struct cache_config cache;
+    struct cidr *trusted_proxies;
+    size_t trusted_proxy_count;
     struct mount_config *mounts;
     size_t mount_count;
     char *source; /* the file read, for messages; NULL when none */

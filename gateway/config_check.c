@@ -279,8 +279,6 @@ static const char *const later_variables[] = {
     "SOURCE_*",
     "MCP_AUTH_*",
     "MCP_ADMIN_*",
-    "MCP_RATE_LIMIT_*",
-    "MCP_CACHE_*",
     "MCP_ENABLE_TAGS",
     "MCP_DISABLE_TAGS",
     "MCP_VISIBILITY_MODE",
@@ -302,7 +300,7 @@ static bool is_known_variable(struct str name)
             if (str_eq(name, str_of(config_table.rows[i].env[k])))
                 return true;
     }
-    return false;
+    return config_is_rate_variable(name);
 }
 
 static bool is_later_variable(struct str name)

@@ -227,7 +227,7 @@ static bool is_visible(const char *z, size_t max)
     return n > 0 && n <= max;
 }
 
-static void check_globs(const struct option_reader *r, const struct yaml_node *node,
+void config_check_globs(const struct option_reader *r, const struct yaml_node *node,
                         const char *path, char **globs)
 {
     for (; globs && *globs; globs++) {
@@ -254,8 +254,8 @@ static void check_tools(const struct option_reader *r, const struct config_draft
 {
     const struct mount_config *m = &((const struct mount_draft *)r->base)->m;
     const struct yaml_node *tools = yaml_get(node, "tools");
-    check_globs(r, tools, "tools.allow", m->tools_allow);
-    check_globs(r, tools, "tools.deny", m->tools_deny);
+    config_check_globs(r, tools, "tools.allow", m->tools_allow);
+    config_check_globs(r, tools, "tools.deny", m->tools_deny);
     for (size_t i = 0; i < m->renames; i++) {
         if (!*m->rename[i].name || !is_tool_name(m->rename[i].value, d->c.max_name)) {
             option_report(

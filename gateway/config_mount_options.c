@@ -23,6 +23,10 @@ static const struct option_choice sessions[] = {{"auto", SESSION_AUTO},
                                                 {NULL, 0}};
 static const struct option_choice caps_modes[] = {
     {"truthful", false}, {"superset", true}, {NULL, 0}};
+static const struct option_choice caches[] = {{"off", MOUNT_CACHE_OFF},
+                                              {"private", MOUNT_CACHE_PRIVATE},
+                                              {"public", MOUNT_CACHE_PUBLIC},
+                                              {NULL, 0}};
 static const struct option_choice mount_auths[] = {
     {"none", MOUNT_AUTH_NONE},
     {"bearer", MOUNT_AUTH_BEARER},
@@ -357,6 +361,15 @@ static const struct option mount_rows[] = {
         .def_text = "the gateway's",
         .choices = uri_forms,
         .help = "As for the gateway, for this upstream.",
+    },
+    {
+        .name = "cache",
+        .type = OPT_CHOICE,
+        OPT_AT(mount_draft, m.cache),
+        .def = "off",
+        .choices = caches,
+        .help = "Keep its resources as long as it says (`ttlMs`): `private`, for each caller; "
+                "`public`, for all of a tenant where it says so (`cacheScope`).",
     },
     {
         .name = "disabled",

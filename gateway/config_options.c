@@ -22,6 +22,9 @@ static const struct option_choice duplicates[] = {
     {"ignore", DUPLICATE_IGNORE},
     {NULL, 0},
 };
+static const struct option_choice fail_modes[] = {
+    {"local", FAIL_LOCAL}, {"open", FAIL_OPEN}, {"closed", FAIL_CLOSED}, {NULL, 0}};
+static const struct option_choice limit_responses[] = {{"result", false}, {"429", true}, {NULL, 0}};
 static const struct option_choice uri_forms[] = {
     {"plain", CONFIG_URIS_PLAIN}, {"prefix", CONFIG_URIS_PREFIX}, {NULL, 0}};
 static const struct option config_rows[] = {
@@ -515,6 +518,103 @@ static const struct option config_rows[] = {
         .help = "Bound of what is kept in memory; what was used longest ago goes first.",
     },
     {
+        .name = "limits.default",
+        .type = OPT_STRING,
+        OPT_AT(config_draft, rate_default),
+        .def_text = "none",
+        .max = 64,
+        .env = {"MCP_RATE_LIMIT_DEFAULT"},
+        .flags = OPT_RELOAD | OPT_INPUT,
+        .help = "How often a tool may be called that has no limit of its own, in each tenant: "
+                "`100/min`; s, min, h or day; 0 is never.",
+    },
+    {
+        .name = "limits.perTool",
+        .type = OPT_PAIRS,
+        OPT_AT(config_draft, rate_per_tool),
+        .count_offset = offsetof(struct config_draft, rates_per_tool),
+        .flags = OPT_RELOAD | OPT_INPUT,
+        .help = "The same for single tools, by name; also `MCP_RATE_LIMIT_<TOOL>`.",
+    },
+    {
+        .name = "limits.rules",
+        .type = OPT_SUBTREE,
+        .flags = OPT_RELOAD,
+        .help = "More limits: see docs/limits.md.",
+    },
+    {
+        .name = "limits.failMode",
+        .type = OPT_CHOICE,
+        OPT_AT(config_draft, c.limits.fail),
+        .def = "local",
+        .choices = fail_modes,
+        .flags = OPT_RELOAD,
+        .help = "While the store is away: admit this process's share (`local`), all (`open`) or "
+                "nothing (`closed`).",
+    },
+    {
+        .name = "limits.countHits",
+        .type = OPT_BOOL,
+        OPT_AT(config_draft, c.limits.count_hits),
+        .def = "false",
+        .flags = OPT_RELOAD,
+        .help = "Results from the cache count, too.",
+    },
+    {
+        .name = "limits.response",
+        .type = OPT_CHOICE,
+        OPT_AT(config_draft, c.limits.http_429),
+        .def = "result",
+        .choices = limit_responses,
+        .flags = OPT_RELOAD,
+        .help = "What a refused call gets: a tool's result that says so, or HTTP `429`.",
+    },
+    {
+        .name = "trustedProxies",
+        .type = OPT_LIST,
+        OPT_AT(config_draft, proxies),
+        .def_text = "none",
+        .flags = OPT_RELOAD | OPT_INPUT,
+        .help = "Addresses of proxies whose X-Forwarded-For and Forwarded are believed, as "
+                "`10.0.0.0/8`.",
+    },
+    {
+        .name = "cache.enabled",
+        .type = OPT_BOOL,
+        OPT_AT(config_draft, c.cache.enabled),
+        .def = "true",
+        .env = {"MCP_CACHE_ENABLED"},
+        .flags = OPT_RELOAD,
+        .help = "Keep results of what asks for it.",
+    },
+    {
+        .name = "cache.maxSize",
+        .type = OPT_INT,
+        OPT_AT(config_draft, c.cache.max_size),
+        .def = "1000",
+        .min = 0,
+        .max = 1000000,
+        .env = {"MCP_CACHE_MAX_SIZE"},
+        .flags = OPT_RELOAD,
+        .help = "Results of one tool that are kept in memory.",
+    },
+    {
+        .name = "cache.maxBytes",
+        .type = OPT_BYTES,
+        OPT_AT(config_draft, c.cache.max_bytes),
+        .def = "64MiB",
+        .min = 0,
+        .max = 1024 * GIB,
+        .flags = OPT_RELOAD,
+        .help = "All results that are kept in memory.",
+    },
+    {
+        .name = "cache.tools",
+        .type = OPT_SUBTREE,
+        .flags = OPT_RELOAD,
+        .help = "Tools whose results are kept, by pattern: `{ttl: 30s, scope: private}`.",
+    },
+    {
         .name = "upstreams",
         .type = OPT_SUBTREE,
         .help = "The MCP servers behind the gateway, by name: see below.",
@@ -534,8 +634,6 @@ static const struct option config_rows[] = {
     {.name = "local", .type = OPT_SUBTREE},
     {.name = "auth", .type = OPT_SUBTREE},
     {.name = "tenants", .type = OPT_SUBTREE},
-    {.name = "limits", .type = OPT_SUBTREE},
-    {.name = "cache", .type = OPT_SUBTREE},
 };
 
 const struct option_table config_table = {config_rows, sizeof config_rows / sizeof *config_rows};

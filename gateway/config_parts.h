@@ -29,6 +29,10 @@ struct config_draft {
     char **seal_keys;
     char *seal_keys_file, *seal_keys_env;
     char *store_text, *store_password_env;
+    char *rate_default;
+    struct name_value *rate_per_tool;
+    size_t rates_per_tool;
+    char **proxies;
     char *const *environ; /* borrowed */
     char **origins;       /* one a row of config_table; see struct option_reader */
     struct config_problems *problems;
@@ -79,6 +83,18 @@ void config_check_env(struct config_draft *d);
 /* Reads the upstreams of the file's root (may be NULL) and of MCP_MOUNT_SERVERS into d->c.mounts.
  * Changes the tree. */
 void config_read_mounts(struct config_draft *d, struct yaml_doc *doc);
+
+/* Reads limits, cache rules and trusted proxies: root is the file's (may be NULL). */
+void config_read_limits(struct config_draft *d, const struct yaml_node *root);
+/* Is it a variable that config_read_limits reads: MCP_RATE_LIMIT_<TOOL>? */
+bool config_is_rate_variable(struct str name);
+/* Frees what config_read_limits made. */
+void config_limits_fini(struct config *c);
+/* A reader of the file's values, of any table. */
+struct option_reader config_file_reader(struct config_draft *d);
+/* Reports patterns that are none. path names the option; node may be NULL. */
+void config_check_globs(const struct option_reader *r, const struct yaml_node *node,
+                        const char *path, char **globs);
 
 /* Checks and completes one mount that r has read from node; r->base is the draft. */
 void config_check_mount(const struct option_reader *r, const struct config_draft *d,

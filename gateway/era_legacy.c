@@ -154,7 +154,8 @@ static void answer_error(struct request *r, const struct outcome *o)
         code = RPC_INTERNAL_ERROR;
         raw = STR("{\"reason\":\"bad_upstream\"}");
     }
-    request_error(r, 200, (int)code, json_str(d, json_get(d, o->tok, STR("message")), &a), raw);
+    request_error(r, o->status ? o->status : 200, (int)code,
+                  json_str(d, json_get(d, o->tok, STR("message")), &a), raw);
     arena_fini(&a);
 }
 
@@ -164,6 +165,7 @@ static void on_done(struct call *c, const struct outcome *o)
     struct json_edits es = {0};
     struct buf *out = &r->shard->scratch;
     out->n = 0;
+    request_retry_after(r, o->retry_after_s);
     if (o->kind == OUT_ERROR) {
         answer_error(r, o);
         return;

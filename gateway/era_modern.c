@@ -310,8 +310,10 @@ static void answer_code(struct request *r, int status, int code, struct str mess
     buf_fini(&b);
 }
 
-static void answer_error(struct request *r, const struct json_doc *d, uint32_t tok)
+static void answer_error(struct request *r, const struct outcome *o)
 {
+    const struct json_doc *d = o->doc;
+    uint32_t tok = o->tok;
     int64_t code = RPC_INTERNAL_ERROR;
     struct arena a = {0};
     struct str message = json_str(d, json_get(d, tok, STR("message")), &a);
@@ -328,7 +330,8 @@ static void answer_error(struct request *r, const struct json_doc *d, uint32_t t
         code = RPC_INTERNAL_ERROR;
         data = STR("{\"reason\":\"bad_upstream\"}");
     }
-    answer_code(r, code == RPC_MISSING_CAPABILITY ? 400 : 200, (int)code, message, data);
+    int status = code == RPC_MISSING_CAPABILITY ? 400 : 200;
+    answer_code(r, o->status ? o->status : status, (int)code, message, data);
     arena_fini(&a);
     buf_fini(&own);
 }
@@ -338,8 +341,9 @@ static void on_done(struct call *c, const struct outcome *o)
     struct request *r = c->arg;
     struct buf *out = &r->shard->scratch;
     out->n = 0;
+    request_retry_after(r, o->retry_after_s);
     if (o->kind == OUT_ERROR) {
-        answer_error(r, o->doc, o->tok);
+        answer_error(r, o);
         return;
     }
     if (o->kind == OUT_FAILED) {

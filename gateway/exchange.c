@@ -8,7 +8,16 @@
 static void common_fields(struct exchange *x, struct buf *out)
 {
     buf_adds(out, "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n");
-    buf_add_str(out, x->cors);
+    buf_add_str(out, x->fields);
+}
+
+void exchange_add_field(struct exchange *x, struct str name, struct str value)
+{
+    struct buf all = {0};
+    buf_add_str(&all, x->fields);
+    (void)!http1_add_field(&all, name, value);
+    x->fields = (struct str){arena_dup(&x->arena, all.p, all.n), all.n};
+    buf_fini(&all);
 }
 
 void exchange_reply(struct exchange *x, int status, struct str fields, struct str body)
@@ -17,7 +26,7 @@ void exchange_reply(struct exchange *x, int status, struct str fields, struct st
     x->answered = true;
     char stack[1024];
     struct buf all = {.p = stack, .cap = sizeof stack};
-    if (fields.n + x->cors.n > sizeof stack - 128)
+    if (fields.n + x->fields.n > sizeof stack - 128)
         all = (struct buf){0};
     common_fields(x, &all);
     buf_add_str(&all, fields);

@@ -34,10 +34,13 @@ struct exchange {
     void (*on_closed)(struct exchange *x); /* the client went away before the answer ended; x is
                                               invalid afterwards */
     void *arg;                             /* of who answers */
-    struct str cors;    /* fields to add to the answer, from the origin check; in the arena */
+    struct str fields; /* to add to the answer: the origin check's, and exchange_add_field's; in the
+                          arena */
     struct arena arena; /* lives until the answer has ended */
 };
 
+/* Adds a line to the answer's head; without effect once that is written. */
+void exchange_add_field(struct exchange *x, struct str name, struct str value);
 /* Answers with a whole body (copied if it cannot be written at once). fields: complete header lines
  * made by http1_add_field, without Content-Length and Connection. After it x must not be used. */
 void exchange_reply(struct exchange *x, int status, struct str fields, struct str body);

@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+struct cache;
 struct catalog;
 struct http_server;
 struct session_table;
@@ -39,6 +40,8 @@ struct shard {
     struct session_table *sessions;
     struct listeners *listeners; /* subscriptions/listen streams */
     struct parks *parks;         /* calls that wait for a modern client's answers */
+    struct cache *cache;         /* data shards */
+    bool limits_alone;           /* the store was away at the last decision on a limit */
     bool draining;
     struct json_doc scratch_doc; /* for a message that is dealt with at once */
     struct buf scratch;          /* for bytes that are sent at once */
@@ -74,6 +77,7 @@ struct gateway {
     int64_t started_wall_ms, started_ms;
     _Atomic int64_t buffered_bytes; /* charged buffers of all shards */
     _Atomic uint64_t config_version, catalog_version;
+    _Atomic int limits_alone; /* loops of which that is so */
     _Atomic bool draining, ready;
     struct timer drain_timer; /* control */
     int64_t drain_until_ms;

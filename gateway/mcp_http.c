@@ -7,6 +7,7 @@
 #include "gateway/park.h"
 #include "gateway/session.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static void refuse(struct exchange *x, int status, struct str fields, int code, const char *why)
@@ -180,6 +181,14 @@ void request_move(struct request *r, struct shard *to)
     exchange_move(x, to);
 }
 
+void request_retry_after(struct request *r, int seconds)
+{
+    char text[16];
+    (void)snprintf(text, sizeof text, "%d", seconds);
+    if (r->x && seconds > 0)
+        exchange_add_field(r->x, STR("Retry-After"), str_of(text));
+}
+
 void request_error(struct request *r, int status, int code, struct str message, struct str data)
 {
     struct buf b = {0};
@@ -232,6 +241,7 @@ static void post(struct exchange *x)
     r->call.target_tok = r->call.state_tok = JSON_NONE;
     r->call.log_level = LOG_LEVEL_NONE;
     r->call.principal = principal_ref(x->principal);
+    r->call.exchange = x;
     struct str accept = http1_value(x->head, STR("Accept"));
     r->sse_ok = http1_accepts(accept, STR("text/event-stream"));
     r->json_ok = http1_accepts(accept, STR("application/json"));

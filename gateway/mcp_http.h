@@ -48,6 +48,8 @@ void request_adopt(struct request *r, struct request *from);
 void request_move(struct request *r, struct shard *to);
 /* The same with an error built from code and text; data raw JSON or empty. */
 void request_error(struct request *r, int status, int code, struct str message, struct str data);
+/* Adds Retry-After to the answer's head, if that is still to be written and seconds > 0. */
+void request_retry_after(struct request *r, int seconds);
 /* Sends a message before the answer: begins the stream if needed. False when the client is gone. */
 bool request_event(struct request *r, struct str message);
 /* 202 without body, and frees r. */

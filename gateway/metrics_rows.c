@@ -67,6 +67,24 @@ const struct metric_def metric_rows[M_ROWS] = {
     [M_DRAINING] = {"mcp_draining", "1 while the gateway drains.", METRIC_GAUGE, NULL, NULL},
     [M_CATALOG_ENTRIES] = {"mcp_catalog_entries", "Entries of the merged lists.", METRIC_GAUGE,
                            "kind", NULL},
+    [M_RATE_LIMITED] = {"mcp_rate_limited_total",
+                        "Calls refused by a rate limit: default, tool, or a rule's name.",
+                        METRIC_COUNTER, "limit", NULL},
+    [M_RATE_LIMIT_DEGRADED] = {"mcp_rate_limit_degraded",
+                               "Loops that decide on limits alone, because the store is away.",
+                               METRIC_GAUGE, NULL, NULL},
+    [M_CACHE_HITS] = {"mcp_cache_hits_total",
+                      "Calls answered from the cache: the loop's own (local), the store, or the "
+                      "call that was under way (flight).",
+                      METRIC_COUNTER, "source", NULL},
+    [M_CACHE_MISSES] = {"mcp_cache_misses_total",
+                        "Calls that the cache could have answered, and sent upstream.",
+                        METRIC_COUNTER, NULL, NULL},
+    [M_CACHE_WAITS] = {"mcp_cache_waits_total",
+                       "Calls that waited for an equal one that was under way.", METRIC_COUNTER,
+                       NULL, NULL},
+    [M_CACHE_ENTRIES] = {"mcp_cache_entries", "Results kept in memory.", METRIC_GAUGE, NULL, NULL},
+    [M_CACHE_BYTES] = {"mcp_cache_bytes", "Memory of the results kept.", METRIC_GAUGE, NULL, NULL},
 };
 
 static struct metric *single[M_ROWS];

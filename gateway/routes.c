@@ -113,7 +113,7 @@ static void set_cors(struct exchange *x, struct str origin, bool preflight)
         add_requested_params(http1_value(x->head, STR("Access-Control-Request-Headers")), &b);
         buf_adds(&b, "\r\n");
     }
-    x->cors = (struct str){arena_dup(&x->arena, b.p, b.n), b.n};
+    x->fields = (struct str){arena_dup(&x->arena, b.p, b.n), b.n};
     buf_fini(&b);
 }
 

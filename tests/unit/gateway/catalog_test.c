@@ -679,5 +679,6 @@ int main(void)
         cmocka_unit_test(instructions_are_bounded_and_stay_json),
         cmocka_unit_test(mounts_are_copied),
     };
+    metrics_rows_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

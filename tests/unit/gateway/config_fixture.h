@@ -91,7 +91,7 @@ static void assert_says(const char *part)
 }
 
 /* Loads a file that must be fine without a word. */
-static void load_fine(const char *text)
+static inline void load_fine(const char *text)
 {
     load(text, NULL, NULL);
     assert_said("");
@@ -104,14 +104,14 @@ static void refuse(const char *text, const char *want)
     assert_says(want);
 }
 
-static void warn(const char *text, const char *want)
+static inline void warn(const char *text, const char *want)
 {
     load(text, NULL, NULL);
     assert_non_null(config);
     assert_said(want);
 }
 
-static const struct mount_config *mount(size_t i)
+static inline const struct mount_config *mount(size_t i)
 {
     assert_non_null(config);
     assert_true(i < config->mount_count);

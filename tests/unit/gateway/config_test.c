@@ -261,11 +261,9 @@ static void test_store_is_memory_or_redis_with_keys(void **state)
 static void test_later_keys_warn(void **state)
 {
     (void)state;
-    warn("local: {inline: x}\ntenants: {a: {}}\nlimits: {default: 1/min}\ncache: {maxSize: 1}\n",
+    warn("local: {inline: x}\ntenants: {a: {}}\n",
          "warning: F:1 local: is not available in this version, ignored\n"
-         "warning: F:2 tenants: is not available in this version, ignored\n"
-         "warning: F:3 limits: is not available in this version, ignored\n"
-         "warning: F:4 cache: is not available in this version, ignored\n");
+         "warning: F:2 tenants: is not available in this version, ignored\n");
     load_fine("store: memory\nauth: none\ncache:\n");
     load_fine("auth: {type: none}\n");
 }
@@ -304,13 +302,13 @@ static void test_variables_without_effect_are_told(void **state)
 {
     (void)state;
     load(NULL,
-         ENV(V("SOURCE_GIT_ENABLED=true"), V("MCP_CACHE_ENABLED="), V("MCP_RATE_LIMIT_FOO=1/min"),
+         ENV(V("SOURCE_GIT_ENABLED=true"), V("MCP_CACHE_ENABLED="), V("MCP_HOT_RELOAD=1"),
              V("MCP_MOUNT_SERVER=[]"), V("MCP_UNLIKE_ANY_OTHER=1"), V("PATH=/bin"), V("odd")),
          NULL);
     assert_said(
         "warning: MCP_MOUNT_SERVER: is not a known variable; did you mean MCP_MOUNT_SERVERS?\n"
         "warning: environment variables: not available in this version, ignored: "
-        "SOURCE_GIT_ENABLED, MCP_RATE_LIMIT_FOO\n");
+        "SOURCE_GIT_ENABLED, MCP_HOT_RELOAD\n");
 }
 
 #define KEY_HEX  "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1eff"

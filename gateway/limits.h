@@ -1,0 +1,69 @@
+/* Rate limits: which windows a call counts in (a plan, made with the catalog), and the decision
+ * whether all of them have room for it (one operation of the store). */
+#ifndef GATEWAY_LIMITS_H
+#define GATEWAY_LIMITS_H
+
+#include "gateway/config.h"
+#include "gateway/methods.h"
+#include "gateway/traits.h"
+#include "store/store.h"
+
+struct call;
+struct catalog_entry;
+struct metric;
+
+/* One window. What it points to is the configuration's. */
+struct limit_window {
+    const char *name; /* of its rule; "default" or "tool" */
+    bool is_rule;
+    struct rate rate;
+    unsigned per; /* enum limit_per */
+    enum limit_fail fail;
+    char *const *tenants;   /* NULL: all */
+    struct metric *refused; /* mcp_rate_limited_total */
+};
+
+/* All windows that calls of one target may count in. Zero-initialised: none. */
+struct limit_plan {
+    struct limit_window *at;
+    size_t n;
+};
+
+/* What a plan is made for. */
+struct limit_target {
+    const struct config *config;
+    const struct method *method;
+    struct str public_name, name;
+    const struct traits *traits; /* NULL: none */
+};
+void limit_plan_build(const struct limit_target *t, struct limit_plan *out);
+void limit_plan_fini(struct limit_plan *p);
+
+enum limit_verdict { LIMIT_ADMITTED, LIMIT_REFUSED, LIMIT_WAITS };
+
+/* A decision. The caller sets call, plan, fn and arg, and keeps it in place until the verdict is
+ * there, or limit_check_cancel. */
+struct limit_check {
+    struct call *call;
+    const struct limit_plan *plan;
+    void (*fn)(struct limit_check *k, enum limit_verdict v);
+    void *arg;
+
+    /* When refused */
+    const struct limit_window *by;
+    int64_t retry_ms; /* -1: never */
+    bool away;        /* not by a full window, but because the store is away */
+
+    struct store_op op;              /* private */
+    struct str who;                  /* private: in the call's arena */
+    size_t next;                     /* private: the first window that is not decided */
+    size_t asked[STORE_WINDOWS_MAX]; /* private: indices into the plan */
+    size_t asked_count;
+};
+
+/* Decides. LIMIT_WAITS: fn says it later, on the call's loop; else it is not called. */
+enum limit_verdict limit_check(struct limit_check *k);
+/* fn is not called any more. */
+void limit_check_cancel(struct limit_check *k);
+
+#endif
