@@ -30,7 +30,7 @@ const CELLS = [
         mount: { clientCaps: 'superset' },
         required: true
     },
-    { name: 'legacy-modern', client: 'legacy', server: 'modern', required: false }
+    { name: 'legacy-modern', client: 'legacy', server: 'modern', required: true }
 ];
 
 const USAGE = `usage: run [--direct] [--cell NAME] [--scenario NAME]

@@ -120,6 +120,8 @@ void call_finish(struct call *c, const struct outcome *o)
 {
     if (!c->live)
         return;
+    if (o->kind == OUT_RESULT && c->sink->suspended && c->sink->suspended(c, o))
+        return;
     ended(c, o->kind == OUT_FAILED ? M_FAILED : M_ANSWERED);
     if (c->stage)
         stages_done(c, o);

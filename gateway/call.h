@@ -44,6 +44,10 @@ struct call_sink {
     /* A legacy upstream asks while the call runs. Takes the ask: answers it with ask_answer or
      * ask_refuse, now or later. */
     void (*input)(struct call *c, struct ask *ask);
+    /* A result that may want the call once more (MCP 2026-07-28 basic/patterns/mrtr). True: the
+     * call lives on, the sink sends it again with call_send, or ends it. False: it is the end.
+     * NULL: always false. */
+    bool (*suspended)(struct call *c, const struct outcome *o);
     void (*done)(struct call *c, const struct outcome *o);
 };
 
@@ -80,6 +84,7 @@ struct call {
     uint32_t target_tok;               /* where in doc it stands; JSON_NONE: nowhere */
     struct str upstream_state;         /* opened requestState, to be sent instead of the client's */
     uint32_t state_tok;
+    struct str retry; /* raw members for params: what a retry brings, of a client that cannot */
 
     struct urequest *ureq;
     struct relay *relay; /* when another shard has the conversation */

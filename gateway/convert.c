@@ -126,8 +126,8 @@ static void name_server(const struct upstream *from, const struct json_doc *d, u
     arena_fini(&a);
 }
 
-void convert_question(const struct upstream *from, bool several, const struct json_doc *d,
-                      uint32_t method, uint32_t params, struct buf *out)
+static void add_question(const struct upstream *from, bool several, const struct json_doc *d,
+                         uint32_t method, uint32_t params, struct str insert, struct buf *out)
 {
     static const char *const hop[] = {"_meta", "task", "elicitationId"};
     struct json_edits es = {0};
@@ -148,9 +148,37 @@ void convert_question(const struct upstream *from, bool several, const struct js
     if (several && json_is(d, message, JSON_STRING) &&
         json_str_eq(d, method, STR("elicitation/create")))
         name_server(from, d, message, &es, &text);
+    if (insert.n)
+        json_edit_insert(&es, d, params, insert);
     json_edit_apply(&es, d, d->tok[params].off, d->tok[params].len, out);
     json_edits_fini(&es);
     buf_fini(&text);
+}
+
+/* NOLINTNEXTLINE(readability-function-size): who asks, what, and where it goes */
+void convert_question(const struct upstream *from, bool several, const struct json_doc *d,
+                      uint32_t method, uint32_t params, struct buf *out)
+{
+    add_question(from, several, d, method, params, (struct str){0}, out);
+}
+
+/* NOLINTNEXTLINE(readability-function-size): as above */
+void convert_question_legacy(const struct upstream *from, bool several, const struct json_doc *d,
+                             uint32_t method, uint32_t params, struct buf *out)
+{
+    struct buf id = {0};
+    uint32_t mode = json_is(d, params, JSON_OBJECT) ? json_get(d, params, STR("mode")) : JSON_NONE;
+    /* A URL elicitation has an id there (MCP 2025-11-25 client/elicitation); nobody asks for it
+     * again, so any will do. */
+    if (mode != JSON_NONE && json_str_eq(d, mode, STR("url"))) {
+        uint8_t random[16];
+        crypto_random(random, sizeof random);
+        buf_adds(&id, "\"elicitationId\":\"");
+        crypto_hex(&id, random, sizeof random);
+        buf_addc(&id, '"');
+    }
+    add_question(from, several, d, method, params, buf_str(&id), out);
+    buf_fini(&id);
 }
 
 static bool is_action(const struct json_doc *d, uint32_t tok)

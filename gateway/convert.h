@@ -36,6 +36,10 @@ void convert_write_required(enum client_cap cap, struct buf *out);
  * Nothing for a question without params. */
 void convert_question(const struct upstream *from, bool several, const struct json_doc *d,
                       uint32_t method, uint32_t params, struct buf *out);
+/* The same for a legacy client, in front of a modern server. Nothing for a question without
+ * params. */
+void convert_question_legacy(const struct upstream *from, bool several, const struct json_doc *d,
+                             uint32_t method, uint32_t params, struct buf *out);
 /* Is it an answer to a question of that method, as far as can be seen? */
 bool convert_is_answer(struct str method, const struct json_doc *d, uint32_t result);
 

@@ -11,7 +11,7 @@ static const struct era_features legacy_rows[] = {
     {.version = "2024-11-05"},
     {.version = "2025-03-26", .audio = true},
     {.version = "2025-06-18", .audio = true, .resource_link = true},
-    {.version = "2025-11-25", .audio = true, .resource_link = true, .priming = true},
+    {.version = "2025-11-25", .audio = true, .resource_link = true, .priming = true, .url = true},
 };
 enum { LEGACY_ROWS = sizeof legacy_rows / sizeof *legacy_rows };
 

@@ -11,6 +11,7 @@ struct era_features {
     bool audio;         /* since 2025-03-26 */
     bool resource_link; /* since 2025-06-18; structuredContent too */
     bool priming;       /* events with an id and no data: 2025-11-25 */
+    bool url;           /* URL elicitation, tools in sampling: 2025-11-25 */
 };
 
 /* The row of a legacy revision, or NULL. */

@@ -1,9 +1,11 @@
 /* The codec towards legacy clients (MCP 2024-11-05 to 2025-11-25): sessions, and results without
  * what is new in the modern era. */
 #include "base/clock.h"
+#include "gateway/convert.h"
 #include "gateway/era.h"
 #include "gateway/lists.h"
 #include "gateway/result_uris.h"
+#include "gateway/rounds.h"
 #include "gateway/session.h"
 #include "gateway/watch.h"
 
@@ -111,7 +113,17 @@ static void on_log(struct call *c, const struct json_doc *d, uint32_t params)
 static void on_input(struct call *c, struct ask *a)
 {
     struct request *r = c->arg;
-    session_ask(r->session, r, a);
+    bool known;
+    /* A session of its own heard the truth; a shared one may have heard more. */
+    if (a->shared && (convert_missing(a->doc, a->method, a->params, c->caps, &known) || !known))
+        ask_refuse(a, STR("{\"code\":-32601,\"message\":\"the client cannot answer this\"}"));
+    else
+        session_ask(r->session, r, a);
+}
+
+static bool on_suspended(struct call *c, const struct outcome *o)
+{
+    return rounds_suspended(c->arg, o);
 }
 
 /* ---- results ---- */
@@ -139,6 +151,26 @@ static bool wants_retry(const struct outcome *o)
     return t != JSON_NONE && !json_str_eq(o->doc, t, STR("complete"));
 }
 
+/* The client lacks what the tool needs: for its model to know, as it cannot mend it by itself. */
+static void answer_missing(struct request *r, const struct json_doc *d, uint32_t data)
+{
+    struct buf b = {0}, text = {0};
+    struct str needs = STR("another");
+    uint32_t required =
+        json_is(d, data, JSON_OBJECT) ? json_get(d, data, STR("requiredCapabilities")) : JSON_NONE;
+    if (json_is(d, required, JSON_OBJECT) && json_first(d, required) != JSON_NONE)
+        needs = json_str(d, json_first(d, required), &r->call.arena);
+    buf_addf(&text, "this tool needs a capability that the client did not declare: %.*s",
+             needs.n < 64 ? (int)needs.n : 64, needs.p);
+    rpc_begin_result(&b, r->id);
+    buf_adds(&b, "{\"content\":[{\"type\":\"text\",\"text\":");
+    json_write_str(&b, buf_str(&text));
+    buf_adds(&b, "}],\"isError\":true}}");
+    request_answer(r, 200, buf_str(&b));
+    buf_fini(&b);
+    buf_fini(&text);
+}
+
 static void answer_error(struct request *r, const struct outcome *o)
 {
     const struct json_doc *d = o->doc;
@@ -148,6 +180,11 @@ static void answer_error(struct request *r, const struct outcome *o)
     uint32_t data = json_get(d, o->tok, STR("data"));
     bool about_uri = json_is(d, data, JSON_OBJECT) && json_get(d, data, STR("uri")) != JSON_NONE;
     struct str raw = json_raw(d, data);
+    if (o->modern && code == RPC_MISSING_CAPABILITY && r->method->route == ROUTE_TOOL) {
+        answer_missing(r, d, data);
+        arena_fini(&a);
+        return;
+    }
     if (o->modern && code == RPC_INVALID_PARAMS && r->method->route == ROUTE_URI && about_uri)
         code = RPC_RESOURCE_NOT_FOUND;
     if (o->modern && code <= RPC_HEADER_MISMATCH && code >= RPC_UNSUPPORTED_VERSION) {
@@ -176,10 +213,9 @@ static void on_done(struct call *c, const struct outcome *o)
         return;
     }
     if (!json_is(o->doc, o->tok, JSON_OBJECT) || wants_retry(o)) {
-        request_error(
-            r, 200, RPC_INTERNAL_ERROR,
-            STR("the upstream's result asks for input that cannot be carried to this client"),
-            STR("{\"reason\":\"input_not_supported\"}"));
+        request_error(r, 200, RPC_INTERNAL_ERROR,
+                      STR("the upstream answered with an unknown kind of result"),
+                      STR("{\"reason\":\"bad_upstream\"}"));
         return;
     }
     if (o->modern)
@@ -192,8 +228,11 @@ static void on_done(struct call *c, const struct outcome *o)
     request_answer(r, 200, buf_str(out));
 }
 
-static const struct call_sink legacy_sink = {
-    .progress = on_progress, .log = on_log, .input = on_input, .done = on_done};
+static const struct call_sink legacy_sink = {.progress = on_progress,
+                                             .log = on_log,
+                                             .input = on_input,
+                                             .suspended = on_suspended,
+                                             .done = on_done};
 
 /* ---- requests ---- */
 
@@ -232,6 +271,7 @@ static void prepare(struct request *r)
     c->session = r->session;
     c->client_caps = session_caps(r->session);
     c->client_info = session_client_info(r->session);
+    c->caps = session_can(r->session);
     c->log_level = session_log_level(r->session);
     if (json_is(&r->doc, meta, JSON_OBJECT))
         c->progress_token = json_raw(&r->doc, json_get(&r->doc, meta, STR("progressToken")));

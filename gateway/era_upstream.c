@@ -33,9 +33,8 @@ static void modern_members(const struct call *c, struct buf *out)
     buf_addf(out, "\"" META_VERSION "\":\"%s\",\"" META_CLIENT "\":", era_modern());
     buf_add_str(out, c->client_info.n ? c->client_info
                                       : STR("{\"name\":\"headgate\",\"version\":\"0\"}"));
-    /* A legacy client's capabilities would invite questions that are not carried across eras
-     * yet. */
-    buf_adds(out, ",\"" META_CAPS "\":{}");
+    buf_adds(out, ",\"" META_CAPS "\":");
+    convert_write_caps(c->caps, out);
     if (c->log_level != LOG_LEVEL_NONE)
         buf_addf(out, ",\"" META_LOG "\":\"%s\"", levels[c->log_level]);
 }
@@ -76,15 +75,22 @@ static void add_params(const struct call *c, bool to_modern, uint64_t id, struct
     struct str ids = {idz, (size_t)snprintf(idz, sizeof idz, "%llu", (unsigned long long)id)};
     if (to_modern && c->legacy_client)
         modern_members(c, &members);
-    buf_addf(&wrapped, "\"_meta\":{%.*s}", (int)members.n, members.p ? members.p : "");
+    if (members.n)
+        buf_addf(&wrapped, "\"_meta\":{%.*s}", (int)members.n, members.p);
     if (c->params == JSON_NONE) {
-        buf_addf(body, "{%.*s}", members.n ? (int)wrapped.n : 0, wrapped.p);
+        buf_addf(body, "{%.*s}", (int)wrapped.n, wrapped.p ? wrapped.p : "");
         goto out;
     }
     uint32_t meta = json_get(d, c->params, STR("_meta"));
-    if (json_is(d, meta, JSON_OBJECT))
+    if (json_is(d, meta, JSON_OBJECT)) {
         edit_meta(c, to_modern, ids, meta, &es, buf_str(&members));
-    else if (members.n)
+        wrapped.n = 0;
+    }
+    if (c->retry.n) {
+        buf_adds(&wrapped, wrapped.n ? "," : "");
+        buf_add_str(&wrapped, c->retry);
+    }
+    if (wrapped.n)
         json_edit_insert(&es, d, c->params, buf_str(&wrapped));
     if (c->target_tok != JSON_NONE && !str_eq(c->target, c->public_target)) {
         json_write_str(&target, c->target);

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "gateway/era.h"
 #include "gateway/park.h"
+#include "gateway/rounds.h"
 #include "gateway/session.h"
 
 #include <stdio.h>
@@ -99,6 +100,7 @@ void request_free(struct request *r)
     }
     if (r->park)
         park_forget(r);
+    rounds_free(r);
     call_fini(&r->call);
     if (r->session)
         session_remove_request(r->session, r);

@@ -24,9 +24,10 @@ struct request {
     struct session *session; /* legacy; counted by being in its list */
     struct call call;
     bool call_live;
-    struct park *park;    /* modern: the call is parked, or was */
-    struct buf kept;      /* what doc's text lies in, once the client is gone */
-    bool sse_ok, json_ok; /* what the client takes */
+    struct park *park;     /* modern: the call is parked, or was */
+    struct rounds *rounds; /* legacy: its client is asked, or was */
+    struct buf kept;       /* what doc's text lies in, once the client is gone */
+    bool sse_ok, json_ok;  /* what the client takes */
     bool modern;
     int64_t started_us;
     TAILQ_ENTRY(request) link; /* in its session */

@@ -4,6 +4,7 @@
 #include "gateway/session.h"
 
 #include "base/clock.h"
+#include "gateway/convert.h"
 #include "gateway/era.h"
 #include "gateway/lists.h"
 #include "gateway/usession.h"
@@ -36,6 +37,8 @@ struct session {
     char *key; /* the random part, hex: where it is in the table */
     const char *version;
     char *caps, *client_info;
+    unsigned can; /* session_can, once known */
+    bool can_known;
     char *level; /* as set; NULL: not yet */
     int level_index;
     int64_t used_ms;
@@ -239,6 +242,18 @@ struct str session_client_info(const struct session *ss)
 int session_log_level(const struct session *ss)
 {
     return ss->level_index;
+}
+
+unsigned session_can(struct session *ss)
+{
+    struct json_doc d = {0};
+    if (!ss->can_known && json_parse(&d, ss->caps, strlen(ss->caps), NULL))
+        ss->can = convert_caps(&d, 0);
+    if (!era_legacy(str_of(ss->version))->url)
+        ss->can &= ~(unsigned)(CAP_URL | CAP_SAMPLING_TOOLS | CAP_SAMPLING_CONTEXT);
+    ss->can_known = true;
+    json_fini(&d);
+    return ss->can;
 }
 
 bool session_declares(const struct session *ss, const char *capability)

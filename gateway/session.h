@@ -32,6 +32,8 @@ struct str session_caps(const struct session *ss);
 struct str session_client_info(const struct session *ss);
 int session_log_level(const struct session *ss);
 void session_set_log_level(struct session *ss, struct str level, int index);
+/* What the client can answer: enum client_cap. */
+unsigned session_can(struct session *ss);
 bool session_declares(const struct session *ss, const char *capability);
 
 /* Requests of the session that are being answered. */

@@ -495,6 +495,7 @@ static void take_request(struct usession *us, struct urequest *r, const struct r
     struct str id = json_raw(m->doc, m->id);
     *a = (struct ask){.us = us,
                       .call = c,
+                      .shared = !us->owner && !us->pooled,
                       .id = xmemdup0(id.p, id.n),
                       .doc = m->doc,
                       .method = m->method,
@@ -545,9 +546,22 @@ static void ask_end(struct ask *a, struct str body)
     free(a);
 }
 
+/* True: it was somebody else's question than a server's. */
+static bool answered(struct ask *a, bool ok, struct str raw)
+{
+    if (!a->answered)
+        return false;
+    a->answered(a, ok, raw);
+    free(a->id);
+    free(a);
+    return true;
+}
+
 void ask_answer(struct ask *a, struct str result)
 {
     struct buf body = {0};
+    if (answered(a, true, result))
+        return;
     rpc_begin_result(&body, str_of(a->id));
     buf_add_str(&body, result);
     buf_addc(&body, '}');
@@ -558,8 +572,10 @@ void ask_answer(struct ask *a, struct str result)
 void ask_refuse(struct ask *a, struct str error)
 {
     struct buf body = {0};
+    if (answered(a, false, error))
+        return;
     buf_adds(&body, "{\"jsonrpc\":\"2.0\",\"id\":");
-    buf_adds(&body, a->id);
+    buf_adds(&body, a->id ? a->id : "null");
     buf_adds(&body, ",\"error\":");
     buf_add_str(&body, error);
     buf_addc(&body, '}');

@@ -106,9 +106,14 @@ void upstream_set_events(const struct upstream_events *ev);
 struct ask {
     struct usession *us;        /* NULL when the conversation is gone */
     struct call *call;          /* NULL: belongs to no call */
+    bool shared;                /* the conversation has more clients than this one */
     char *id;                   /* the upstream's, raw JSON */
     const struct json_doc *doc; /* borrowed while the sink's input or the session's handler runs */
     uint32_t method, params;
+    /* Instead of the server: whoever asks through the gateway. Called once, then the ask is freed;
+     * raw: the result (ok) or the error object. */
+    void (*answered)(struct ask *a, bool ok, struct str raw);
+    void *asker;
     void *holder;                        /* of whoever took it */
     void (*on_cancelled)(struct ask *a); /* the upstream withdrew it; the ask is freed afterwards */
     TAILQ_ENTRY(ask) link;

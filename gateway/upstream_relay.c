@@ -175,7 +175,8 @@ static void on_twin_done(struct call *c, const struct outcome *o)
     twin_end(r);
 }
 
-static const struct call_sink twin_sink = {on_twin_progress, on_twin_log, NULL, on_twin_done};
+static const struct call_sink twin_sink = {
+    .progress = on_twin_progress, .log = on_twin_log, .done = on_twin_done};
 
 /* The same mount on this shard; a reload reaches the shards one after the other. */
 static struct upstream *find_upstream(const struct relay *r)
@@ -248,7 +249,9 @@ static void copy_call(struct relay *r, const struct call *c)
                             .public_target = copy(&a, c->public_target),
                             .target_tok = c->target_tok,
                             .upstream_state = copy(&a, c->upstream_state),
-                            .state_tok = c->state_tok};
+                            .state_tok = c->state_tok,
+                            .caps = c->caps,
+                            .retry = copy(&a, c->retry)};
     r->twin.arena = a;
 }
 

@@ -31,7 +31,8 @@ static void on_own_done(struct call *c, const struct outcome *o)
     own->fn(o, own->arg);
 }
 
-static const struct call_sink own_sink = {on_own_notice, on_own_notice, NULL, on_own_done};
+static const struct call_sink own_sink = {
+    .progress = on_own_notice, .log = on_own_notice, .done = on_own_done};
 
 struct own_call *own_call_start(struct upstream *u, const char *method, struct buf *params,
                                 void (*fn)(const struct outcome *o, void *arg), void *arg)

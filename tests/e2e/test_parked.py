@@ -1,4 +1,4 @@
-"""Modern clients before legacy servers that ask back: the call is parked until the client's retry."""
+"""Modern clients before legacy servers that ask back: calls are parked until the client's retry."""
 
 from __future__ import annotations
 

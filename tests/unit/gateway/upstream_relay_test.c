@@ -132,7 +132,8 @@ static void on_done(struct call *c, const struct outcome *o)
     loop_stop(shards[0].loop);
 }
 
-static const struct call_sink caller_sink = {on_progress, on_log, NULL, on_done};
+static const struct call_sink caller_sink = {
+    .progress = on_progress, .log = on_log, .done = on_done};
 
 static void *home_main(void *arg)
 {
