@@ -65,7 +65,17 @@ void crypto_sha256(const struct str *parts, size_t n, uint8_t out[32])
     EVP_MD_CTX_free(ctx);
 }
 
+void crypto_sha1(struct str data, uint8_t out[20])
+{
+    must(EVP_Digest(bytes_of(data), data.n, out, NULL, EVP_sha1(), NULL) == 1);
+}
+
 void crypto_hmac(struct str key, struct str data, uint8_t out[32])
+{
+    crypto_hmac_parts(key, &data, 1, out);
+}
+
+void crypto_hmac_parts(struct str key, const struct str *parts, size_t n, uint8_t out[32])
 {
     static char name[] = "SHA256";
     algo_init();
@@ -76,7 +86,8 @@ void crypto_hmac(struct str key, struct str data, uint8_t out[32])
     EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(algo.hmac);
     size_t got = 0;
     must(ctx && EVP_MAC_init(ctx, bytes_of(key), key.n, params) == 1);
-    must(EVP_MAC_update(ctx, bytes_of(data), data.n) == 1);
+    for (size_t i = 0; i < n; i++)
+        must(EVP_MAC_update(ctx, bytes_of(parts[i]), parts[i].n) == 1);
     must(EVP_MAC_final(ctx, out, &got, 32) == 1 && got == 32);
     EVP_MAC_CTX_free(ctx);
 }

@@ -8,8 +8,12 @@
 
 /* SHA-256 of the concatenation of n slices. */
 void crypto_sha256(const struct str *parts, size_t n, uint8_t out[32]);
+/* SHA-1, for protocols that name things by it. Nothing else: it is broken. */
+void crypto_sha1(struct str data, uint8_t out[20]);
 /* HMAC-SHA-256 (RFC 2104). */
 void crypto_hmac(struct str key, struct str data, uint8_t out[32]);
+/* The same of the concatenation of n slices. */
+void crypto_hmac_parts(struct str key, const struct str *parts, size_t n, uint8_t out[32]);
 /* Cryptographically secure random bytes; aborts when the system has none. */
 void crypto_random(void *out, size_t n);
 /* Equal? Time depends only on n. */

@@ -55,8 +55,9 @@ void net_resolver_stop(void);
  * on. */
 struct tls_ctx;
 struct tls_options {
-    const char *ca_file; /* NULL: the system's */
-    bool insecure;       /* no verification */
+    const char *ca_file;              /* NULL: the system's */
+    bool insecure;                    /* no verification */
+    const char *cert_file, *key_file; /* what to show to the server; NULL: nothing */
 };
 struct tls_ctx *tls_ctx_new(const struct tls_options *o, struct err *e) MUST_USE;
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *c);

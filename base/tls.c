@@ -57,6 +57,13 @@ static const char *last_reason(void)
     return reason ? reason : "unknown error";
 }
 
+static bool load_identity(SSL_CTX *ssl, const struct tls_options *o)
+{
+    return !o->cert_file || (SSL_CTX_use_certificate_chain_file(ssl, o->cert_file) == 1 &&
+                             SSL_CTX_use_PrivateKey_file(ssl, o->key_file, SSL_FILETYPE_PEM) == 1 &&
+                             SSL_CTX_check_private_key(ssl) == 1);
+}
+
 struct tls_ctx *tls_ctx_new(const struct tls_options *o, struct err *e)
 {
     ERR_clear_error();
@@ -74,14 +81,21 @@ struct tls_ctx *tls_ctx_new(const struct tls_options *o, struct err *e)
     if (ok != 1) {
         err_fill(e, ERR_CONFIG, "cannot read certificates from %s: %s",
                  o->ca_file ? o->ca_file : "the system", last_reason());
-        SSL_CTX_free(ssl);
-        ERR_clear_error();
-        return NULL;
+        goto out;
+    }
+    if (!load_identity(ssl, o)) {
+        err_fill(e, ERR_CONFIG, "cannot use the certificate %s with the key %s: %s", o->cert_file,
+                 o->key_file, last_reason());
+        goto out;
     }
     struct tls_ctx *c = xcalloc(1, sizeof *c);
     atomic_init(&c->refs, 1);
     c->ssl = ssl;
     return c;
+out:
+    SSL_CTX_free(ssl);
+    ERR_clear_error();
+    return NULL;
 }
 
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *c)

@@ -659,7 +659,9 @@ struct http_pool *http_pool_new(struct shard *s, const struct mount_config *cfg,
     struct tls_ctx *tls = NULL;
     if (!http1_parse_url(str_of(cfg->url), &u, e))
         return NULL;
-    if (u.https && !(tls = tls_ctx_new(&(struct tls_options){cfg->ca_file, cfg->tls_insecure}, e)))
+    if (u.https &&
+        !(tls = tls_ctx_new(
+              &(struct tls_options){.ca_file = cfg->ca_file, .insecure = cfg->tls_insecure}, e)))
         return NULL;
     struct http_pool *p = xcalloc(1, sizeof *p);
     p->shard = s;
