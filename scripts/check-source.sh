@@ -21,7 +21,7 @@ doors='curl/ base/fetch.c
 evhtp gateway/admin_http.c
 yaml.h base/yaml.c
 nghttp2/ gateway/http_h2.c
-hiredis store/store_redis.c
+hiredis store/store_redis_wire.c
 jwt.h auth/jwt.c
 git2 local/source_git.c
 archive local/source_oci.c'

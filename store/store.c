@@ -12,11 +12,20 @@ enum { PART_PLAIN_MAX = 40, PREFIX_MAX = 64, KIND_MAX = 16, SEQ_MAX_BITS = 52 };
 
 /* ---- metrics ---- */
 
-enum store_row { ROW_OPS, ROWS };
+enum store_row { ROW_UP, ROW_OPS, ROW_SECONDS, ROW_FORGED, ROW_RECONNECTS, ROWS };
 
 const struct metric_def store_metric_rows[] = {
+    [ROW_UP] = {"mcp_store_up", "1 while the store answers.", METRIC_GAUGE, NULL, NULL},
     [ROW_OPS] = {"mcp_store_ops_total", "Operations of the store by result.", METRIC_COUNTER, "op",
                  "result"},
+    [ROW_SECONDS] = {"mcp_store_op_duration_seconds", "Time Redis took to answer.",
+                     METRIC_HISTOGRAM, "op", NULL},
+    [ROW_FORGED] = {"mcp_store_forged_total",
+                    "What was found in Redis and was not made by this fleet, or past its end.",
+                    METRIC_COUNTER, "what", NULL},
+    [ROW_RECONNECTS] = {"mcp_store_reconnects_total",
+                        "Connections to Redis that were made after the first.", METRIC_COUNTER,
+                        NULL, NULL},
 };
 const size_t store_metric_row_count = ROWS;
 
@@ -29,12 +38,26 @@ static const char *const action_names[ACTIONS] = {
 static const char *const status_names[STATUSES] = {
     [STORE_OK] = "ok", [STORE_ABSENT] = "absent", [STORE_HELD] = "held", [STORE_AWAY] = "away"};
 
+static const char *const forgery_names[FORGERIES] = {
+    [FORGED_VALUE] = "value",     [FORGED_LOG] = "log",       [FORGED_MEMBER] = "member",
+    [FORGED_MESSAGE] = "message", [FORGED_NUMBER] = "number",
+};
+
 static void find_series(struct store_hub *h)
 {
-    for (int a = 0; a < ACTIONS; a++)
+    const struct metric_def *rows = store_metric_rows;
+    for (int a = 0; a < ACTIONS; a++) {
         for (int s = 0; s < STATUSES; s++)
-            h->ops[a][s] =
-                metric_series(&store_metric_rows[ROW_OPS], action_names[a], status_names[s]);
+            h->ops[a][s] = metric_series(&rows[ROW_OPS], action_names[a], status_names[s]);
+        if (h->redis)
+            h->seconds[a] = metric_series(&rows[ROW_SECONDS], action_names[a], NULL);
+    }
+    for (int i = 0; h->redis && i < FORGERIES; i++)
+        h->forged[i] = metric_series(&rows[ROW_FORGED], forgery_names[i], NULL);
+    if (h->redis)
+        h->reconnects = metric_series(&rows[ROW_RECONNECTS], NULL, NULL);
+    h->up = metric_series(&rows[ROW_UP], NULL, NULL);
+    metric_set(h->up, !h->redis);
 }
 
 void store_count(const struct store *s, enum store_action action, enum store_status status)
@@ -209,7 +232,9 @@ bool store_append(struct store *s, struct store_op *op, struct str key, int64_t 
                                     .value = value,
                                     .ttl_ms = ttl_ms,
                                     .seq = seq,
-                                    .keep_from = keep_from > 0 ? keep_from : 0};
+                                    .keep_from = keep_from < 0     ? 0
+                                                 : keep_from > seq ? seq
+                                                                   : keep_from};
     return run(s, op, &q, r);
 }
 
@@ -377,12 +402,16 @@ struct store_hub *store_hub_new(const struct store_options *o, struct err *e)
         err_fill(e, ERR_CONFIG, "the prefix may hold 1 to 64 letters, digits, '.', '_' and '-'");
         return NULL;
     }
-    if (o->url->kind != STORE_IN_MEMORY) {
-        err_fill(e, ERR_CONFIG, "a store in Redis is not available in this version");
-        return NULL;
-    }
     struct store_hub *h = xcalloc(1, sizeof *h);
     h->backend = &store_memory_backend;
+    if (o->url->kind != STORE_IN_MEMORY) {
+        h->backend = &store_redis_backend;
+        h->redis = store_redis_hub_new(o, e);
+        if (!h->redis) {
+            free(h);
+            return NULL;
+        }
+    }
     h->memory = store_memory_new(o->memory_bytes);
     h->prefix = xstrdup(o->prefix);
     pthread_mutex_init(&h->lock, NULL);
@@ -396,6 +425,7 @@ void store_hub_free(struct store_hub **h)
         return;
     assert(!(*h)->handles);
     store_memory_free(&(*h)->memory);
+    store_redis_hub_free(&(*h)->redis);
     pthread_mutex_destroy(&(*h)->lock);
     free((*h)->prefix);
     free(*h);
@@ -463,14 +493,20 @@ struct store *store_ref(struct store *s)
     return s;
 }
 
+/* What the backend deferred to the end of the turn still looks at the handle. */
+static void on_unused(void *arg)
+{
+    struct store *s = arg;
+    buf_fini(&s->scratch);
+    free(s);
+}
+
 void store_unref(struct store **s)
 {
     struct store *x = *s;
     *s = NULL;
-    if (!x || atomic_fetch_sub_explicit(&x->refs, 1, memory_order_acq_rel) != 1)
-        return;
-    buf_fini(&x->scratch);
-    free(x);
+    if (x && atomic_fetch_sub_explicit(&x->refs, 1, memory_order_acq_rel) == 1)
+        loop_defer(x->loop, on_unused, x);
 }
 
 struct store *store_local(struct store *s)

@@ -69,7 +69,8 @@ static void records_drop(struct records *l, size_t i, size_t n)
         free(l->at[k].p);
     }
     l->n -= n;
-    memmove(l->at + i, l->at + i + n, (l->n - i) * sizeof *l->at);
+    if (n)
+        memmove(l->at + i, l->at + i + n, (l->n - i) * sizeof *l->at);
 }
 
 static struct record *records_add(struct records *l, struct str bytes)

@@ -55,7 +55,7 @@ struct store_backend {
     void (*close)(struct store *s);
 };
 
-extern const struct store_backend store_memory_backend;
+extern const struct store_backend store_memory_backend, store_redis_backend;
 
 /* Subscriptions to one name. */
 struct store_channel {
@@ -81,12 +81,27 @@ struct store {
 };
 
 struct store_memory;
+struct store_redis_hub;
+
+/* What is read back and was not ours. */
+enum store_forgery {
+    FORGED_VALUE,
+    FORGED_LOG,
+    FORGED_MEMBER,
+    FORGED_MESSAGE,
+    FORGED_NUMBER,
+    FORGERIES
+};
 
 struct store_hub {
     const struct store_backend *backend;
     struct store_memory *memory;
+    struct store_redis_hub *redis; /* NULL: memory */
     char *prefix;
     struct metric *ops[ACTIONS][STATUSES];
+    struct metric *seconds[ACTIONS];
+    struct metric *forged[FORGERIES];
+    struct metric *up, *reconnects;
     pthread_mutex_t lock; /* guards handles */
     struct store *handles;
 };
@@ -108,6 +123,12 @@ void store_count(const struct store *s, enum store_action action, enum store_sta
 bool store_answer(struct store_reply *r, enum store_status status);
 /* Lends a copy of bytes for *r: valid until the next operation. */
 struct str store_lend(struct store *s, struct str bytes);
+
+/* ---- store_redis.c ---- */
+
+/* ERR_CONFIG: certificates. */
+struct store_redis_hub *store_redis_hub_new(const struct store_options *o, struct err *e);
+void store_redis_hub_free(struct store_redis_hub **h);
 
 /* ---- store_memory.c ---- */
 
