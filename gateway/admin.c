@@ -119,7 +119,7 @@ void admin_info(struct gateway *gw, struct buf *out)
     buf_addc(out, '}');
     add_key(out, "upstreams");
     buf_addf(out, "{\"up\":%zu,\"total\":%zu}", up, cfg->mount_count);
-    add_text(out, "auth_type", "none");
+    add_text(out, "auth_type", auth_type_name(cfg->auth_type));
     buf_addc(out, '}');
 }
 

@@ -49,6 +49,9 @@ struct call_sink {
      * NULL: always false. */
     bool (*suspended)(struct call *c, const struct outcome *o);
     void (*done)(struct call *c, const struct outcome *o);
+    /* The upstream's stream broke off and will be taken up again: the answer will take its time.
+     * May be NULL. */
+    void (*held)(struct call *c);
 };
 
 enum { LOG_LEVEL_NONE = -1 };

@@ -72,6 +72,7 @@ void config_fini(struct config *c)
     free(c->seal_keys);
     store_url_fini(&c->store);
     config_limits_fini(c);
+    auth_config_fini(&c->auth);
     free(c->base_path);
     free(c->source);
     *c = (struct config){0};
@@ -167,19 +168,6 @@ static bool parse_file(struct config_draft *d, const char *name, struct yaml_doc
     return ok;
 }
 
-/* auth of the file: anything that asks for it is an error, for running open instead would be a
- * hole. */
-static void check_auth(const struct option_reader *r, const struct yaml_node *auth)
-{
-    const struct yaml_node *type = auth && auth->kind == YAML_MAP ? yaml_get(auth, "type") : auth;
-    bool none = type && type->kind == YAML_TEXT && str_ieq(str_of(type->text), STR("none"));
-    if (auth && auth->kind != YAML_NULL && !none) {
-        option_report(r, false, auth, "auth",
-                      "authentication of clients is not available in this version; remove it only "
-                      "if another layer keeps strangers out");
-    }
-}
-
 static void check_later_keys(const struct option_reader *r, const struct yaml_node *root)
 {
     static const char *const later[] = {"local", "tenants"};
@@ -188,11 +176,28 @@ static void check_later_keys(const struct option_reader *r, const struct yaml_no
         if (n && n->kind != YAML_NULL)
             option_report(r, true, n, later[i], "is not available in this version, ignored");
     }
-    check_auth(r, yaml_get(root, "auth"));
 }
 
-static void read_tree(struct config_draft *d, const struct yaml_node *root)
+/* `auth: none` is short for `auth: {type: none}`. */
+static void unfold_auth(struct yaml_doc *doc)
 {
+    struct yaml_node *auth = yaml_get(doc->root, "auth");
+    if (!auth || auth->kind != YAML_TEXT)
+        return;
+    struct yaml_node *type = arena_alloc(&doc->arena, sizeof *type);
+    *type = *auth;
+    type->key = "type";
+    type->next = NULL;
+    auth->kind = YAML_MAP;
+    auth->first = type;
+    auth->count = 1;
+    auth->text = auth->shown = "";
+}
+
+static void read_tree(struct config_draft *d, struct yaml_doc *doc)
+{
+    const struct yaml_node *root = doc->root;
+    unfold_auth(doc);
     struct option_reader r = config_file_reader(d);
     /* The file of a desktop client or an editor has keys of its own. */
     r.lenient = yaml_get(root, "mcpServers") || yaml_get(root, "servers");
@@ -207,6 +212,7 @@ static void draft_init(struct config_draft *d, const char *file, char *const *en
         .c = {.refs = 1, .lame_duck_ms = -1},
         .mode = CONFIG_MODE_UNSET,
         .on_duplicate = -1,
+        .auth.type = -1,
         .environ = environ,
         .problems = problems,
     };
@@ -233,7 +239,7 @@ struct config *config_load(const char *file, char *const *environ, const char *c
     draft_init(&d, file, environ, problems);
     struct option_reader r = config_plain_reader(&d);
     if (file && parse_file(&d, file, &doc))
-        read_tree(&d, doc.root);
+        read_tree(&d, &doc);
     options_read_env(&r, environ);
     config_check_env(&d);
     config_merge_host_port(&d);
@@ -241,6 +247,7 @@ struct config *config_load(const char *file, char *const *environ, const char *c
     config_check(&d);
     config_read_keys(&d);
     config_check_store(&d);
+    config_read_auth(&d, &doc);
     config_read_mounts(&d, &doc);
     config_read_limits(&d, doc.root);
     yaml_doc_fini(&doc);

@@ -3,6 +3,7 @@
 #ifndef GATEWAY_CONFIG_H
 #define GATEWAY_CONFIG_H
 
+#include "auth/auth.h"
 #include "base/cidr.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -23,6 +24,8 @@ enum duplicate_policy { DUPLICATE_WARN, DUPLICATE_ERROR, DUPLICATE_REPLACE, DUPL
 /* Whether results of reads are kept as long as their server says, and whether for all of a tenant
  * where it says that, too. */
 enum mount_cache { MOUNT_CACHE_OFF, MOUNT_CACHE_PRIVATE, MOUNT_CACHE_PUBLIC };
+enum auth_type { AUTH_TYPE_NONE, AUTH_TYPE_BEARER, AUTH_TYPE_JWT, AUTH_TYPE_MULTI };
+const char *auth_type_name(enum auth_type t);
 
 /* A NULL-terminated list of owned strings; NULL when empty. */
 typedef char **strlist;
@@ -173,6 +176,9 @@ struct config {
     struct mount_config *mounts;
     size_t mount_count;
     char *source; /* the file read, for messages; NULL when none */
+    enum auth_type auth_type;
+    struct auth_config auth;
+    char *public_url; /* origin under which clients know the gateway, without '/'; NULL: not said */
 };
 
 /* One problem of a configuration. */

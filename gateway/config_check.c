@@ -242,20 +242,10 @@ static bool is_one_of(const char *z, const char *const *words)
     return false;
 }
 
-/* Never open where authentication was asked for, and in production only on demand. */
-static void check_auth(struct config_draft *d)
+static void check_environment(struct config_draft *d)
 {
     static const char *const production[] = {"prod", "production", "staging", NULL};
     d->c.production = d->environment && is_one_of(d->environment, production);
-    if (d->auth_type && strcasecmp(d->auth_type, "none") != 0) {
-        report(d, "MCP_AUTH_TYPE",
-               "authentication of clients is not available in this version; write 'none' only if "
-               "another layer keeps strangers out");
-    } else if (d->c.production && !d->allow_no_auth) {
-        report(d, "environment",
-               "is a production one, and clients are not authenticated; set MCP_ALLOW_NO_AUTH=true "
-               "(allowNoAuth: true) if another layer keeps strangers out");
-    }
 }
 
 void config_check(struct config_draft *d)
@@ -265,7 +255,7 @@ void config_check(struct config_draft *d)
     check_list(d, "cors.allowedOrigins", d->c.cors_origins, origin_fault);
     check_list(d, "allowedHosts", d->c.allowed_hosts, host_fault);
     check_names(d);
-    check_auth(d);
+    check_environment(d);
     if (d->c.max_message_bytes > d->c.max_buffered_bytes ||
         d->c.max_body_bytes > d->c.max_buffered_bytes)
         report(d, "maxBufferedBytes", "must not be less than maxMessageBytes and maxBodyBytes");
@@ -277,8 +267,6 @@ void config_check(struct config_draft *d)
 /* Variables of features that this version does not have; '*' stands for any rest. */
 static const char *const later_variables[] = {
     "SOURCE_*",
-    "MCP_AUTH_*",
-    "MCP_ADMIN_*",
     "MCP_ENABLE_TAGS",
     "MCP_DISABLE_TAGS",
     "MCP_VISIBILITY_MODE",
@@ -289,18 +277,22 @@ static const char *const later_variables[] = {
     "MCP_WORKSPACE",
     "MCP_ALLOWED_KNOWLEDGE_EXTENSIONS",
     "MCP_REQUIRE_HUMAN_APPROVAL_FOR_DESTRUCTIVE",
-    "MCP_RELOAD_REQUIRED_SCOPES",
     "EXTRA_PIP_PACKAGES",
 };
 
-static bool is_known_variable(struct str name)
+static bool is_of_table(const struct option_table *t, struct str name)
 {
-    for (size_t i = 0; i < config_table.n; i++) {
-        for (size_t k = 0; k < OPTION_MAX_ENVS && config_table.rows[i].env[k]; k++)
-            if (str_eq(name, str_of(config_table.rows[i].env[k])))
+    for (size_t i = 0; i < t->n; i++) {
+        for (size_t k = 0; k < OPTION_MAX_ENVS && t->rows[i].env[k]; k++)
+            if (str_eq(name, str_of(t->rows[i].env[k])))
                 return true;
     }
     return config_is_rate_variable(name);
+}
+
+static bool is_known_variable(struct str name)
+{
+    return is_of_table(&config_table, name) || is_of_table(&issuer_table, name);
 }
 
 static bool is_later_variable(struct str name)
@@ -313,10 +305,10 @@ static bool is_later_variable(struct str name)
 
 static void check_spelling(struct config_draft *d, struct str name)
 {
-    const char *names[32];
+    const char *names[64];
     size_t n = 0;
     for (size_t i = 0; i < config_table.n; i++)
-        for (size_t k = 0; k < OPTION_MAX_ENVS && config_table.rows[i].env[k] && n < 32; k++)
+        for (size_t k = 0; k < OPTION_MAX_ENVS && config_table.rows[i].env[k] && n < 64; k++)
             names[n++] = config_table.rows[i].env[k];
     const char *meant = option_suggest(name, names, n);
     char where[64];

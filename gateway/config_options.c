@@ -27,6 +27,14 @@ static const struct option_choice fail_modes[] = {
 static const struct option_choice limit_responses[] = {{"result", false}, {"429", true}, {NULL, 0}};
 static const struct option_choice uri_forms[] = {
     {"plain", CONFIG_URIS_PLAIN}, {"prefix", CONFIG_URIS_PREFIX}, {NULL, 0}};
+static const struct option_choice auth_types[] = {
+    {"none", AUTH_TYPE_NONE},
+    {"bearer", AUTH_TYPE_BEARER},
+    {"jwt", AUTH_TYPE_JWT},
+    {"multi", AUTH_TYPE_MULTI},
+    {NULL, 0},
+};
+
 static const struct option config_rows[] = {
     {
         .name = "listen",
@@ -112,18 +120,164 @@ static const struct option config_rows[] = {
     {
         .name = "allowNoAuth",
         .type = OPT_BOOL,
-        OPT_AT(config_draft, allow_no_auth),
+        OPT_AT(config_draft, auth.allow_none),
         .def = "false",
         .env = {"MCP_ALLOW_NO_AUTH"},
         .flags = OPT_INPUT,
         .help = "Run in a production environment although clients are not authenticated.",
     },
     {
+        .name = "publicUrl",
         .type = OPT_STRING,
-        OPT_AT(config_draft, auth_type),
+        OPT_AT(config_draft, c.public_url),
+        .min = 1,
+        .def_text = "the first address of `listen`",
+        .flags = OPT_RELOAD,
+        .help = "Where clients reach the gateway, as `https://mcp.example.com`; what tokens and "
+                "metadata name.",
+    },
+    {
+        .name = "auth.type",
+        .type = OPT_CHOICE,
+        OPT_AT(config_draft, auth.type),
+        .def_text = "what `auth` is configured for; else `none`",
+        .choices = auth_types,
         .env = {"MCP_AUTH_TYPE"},
         .flags = OPT_INPUT,
-        .help = "Only `none` in this version.",
+        .help = "How clients are authenticated.",
+    },
+    {
+        .name = "auth.providers",
+        .type = OPT_LIST,
+        OPT_AT(config_draft, auth.providers),
+        .def_text = "bearer, jwt",
+        .env = {"MCP_AUTH_PROVIDERS"},
+        .flags = OPT_INPUT,
+        .help = "With type `multi`: what is tried, in this order.",
+    },
+    {
+        .name = "auth.token",
+        .type = OPT_STRING,
+        OPT_AT(config_draft, auth.token),
+        .min = 1,
+        .env = {"MCP_AUTH_TOKEN"},
+        .flags = OPT_INPUT | OPT_SECRET,
+        .help = "The static token, when there is one; see `auth.tokens`.",
+    },
+    {
+        .name = "auth.tokenEnv",
+        .type = OPT_STRING,
+        OPT_AT(config_draft, auth.token_env),
+        .min = 1,
+        .flags = OPT_INPUT,
+        .help = "The name of a variable that holds it.",
+    },
+    {
+        .name = "auth.tokenFile",
+        .type = OPT_STRING,
+        OPT_AT(config_draft, auth.token_file),
+        .min = 1,
+        .flags = OPT_INPUT,
+        .help = "A file that holds it.",
+    },
+    {
+        .name = "auth.clientId",
+        .type = OPT_STRING,
+        OPT_AT(config_draft, auth.client_id),
+        .def = "bearer-user",
+        .min = 1,
+        .env = {"MCP_AUTH_CLIENT_ID"},
+        .flags = OPT_INPUT,
+        .help = "Whom that token stands for.",
+    },
+    {
+        .name = "auth.scopes",
+        .type = OPT_LIST,
+        OPT_AT(config_draft, auth.scopes),
+        .def_text = "none",
+        .env = {"MCP_AUTH_SCOPES"},
+        .flags = OPT_INPUT,
+        .help = "Scopes that it grants.",
+    },
+    {
+        .name = "auth.requiredScopes",
+        .type = OPT_LIST,
+        OPT_AT(config_draft, auth.required_scopes),
+        .def_text = "none",
+        .env = {"MCP_AUTH_REQUIRED_SCOPES"},
+        .flags = OPT_INPUT,
+        .help = "Scopes that every caller must have.",
+    },
+    {
+        .name = "auth.tokens",
+        .type = OPT_SUBTREE,
+        .help = "Static tokens, a list: see below.",
+    },
+    {
+        .name = "auth.tokensFile",
+        .type = OPT_STRING,
+        OPT_AT(config_draft, auth.tokens_file),
+        .min = 1,
+        .flags = OPT_INPUT,
+        .help = "A YAML or JSON file with such a list.",
+    },
+    {
+        .name = "auth.jwt",
+        .type = OPT_SUBTREE,
+        .help = "The issuer of JWTs, or a list of them: see below.",
+    },
+    {
+        .name = "auth.authorizationServers",
+        .type = OPT_LIST,
+        OPT_AT(config_draft, auth.servers),
+        .def_text = "the issuers that are URLs",
+        .flags = OPT_INPUT,
+        .help = "Where clients get tokens, as the metadata of the gateway says.",
+    },
+    {
+        .name = "admin.token",
+        .type = OPT_STRING,
+        OPT_AT(config_draft, auth.admin_token),
+        .min = 1,
+        .env = {"MCP_ADMIN_TOKEN"},
+        .flags = OPT_INPUT | OPT_SECRET,
+        .help = "The one credential of `/reload` and `/drain`, instead of a client's.",
+    },
+    {
+        .name = "admin.tokenEnv",
+        .type = OPT_STRING,
+        OPT_AT(config_draft, auth.admin_token_env),
+        .min = 1,
+        .flags = OPT_INPUT,
+        .help = "The name of a variable that holds it.",
+    },
+    {
+        .name = "admin.tokenFile",
+        .type = OPT_STRING,
+        OPT_AT(config_draft, auth.admin_token_file),
+        .min = 1,
+        .flags = OPT_INPUT,
+        .help = "A file that holds it.",
+    },
+    {
+        .name = "admin.clientId",
+        .type = OPT_STRING,
+        OPT_AT(config_draft, auth.admin_client),
+        .def = "admin-user",
+        .min = 1,
+        .env = {"MCP_ADMIN_CLIENT_ID"},
+        .flags = OPT_INPUT,
+        .help = "Whom the admin token stands for.",
+    },
+    {
+        .name = "admin.reloadScopes",
+        .type = OPT_LIST,
+        OPT_AT(config_draft, auth.reload_scopes),
+        .def = "mcp:admin",
+        .env = {"MCP_RELOAD_REQUIRED_SCOPES"},
+        .flags = OPT_INPUT,
+        .help = "Scopes that `/reload` and `/drain` need without an admin token; empty: any caller "
+                "who is authenticated.",
     },
     {
         .name = "log.level",
@@ -632,7 +786,6 @@ static const struct option config_rows[] = {
     /* Without help: known, judged by config.c, not offered. */
     {.name = "inputs", .type = OPT_SUBTREE},
     {.name = "local", .type = OPT_SUBTREE},
-    {.name = "auth", .type = OPT_SUBTREE},
     {.name = "tenants", .type = OPT_SUBTREE},
 };
 
@@ -650,6 +803,10 @@ void config_markdown(struct buf *out)
                   "`${env:VAR}`; `$${` is a "
                   "plain `${`.\n\n");
     options_markdown(&mount_table, "", out);
+    buf_adds(out, "\n### An entry of auth.tokens\n\n");
+    options_markdown(&token_table, "", out);
+    buf_adds(out, "\n### An issuer of auth.jwt\n\n");
+    options_markdown(&issuer_table, "", out);
 }
 
 static void dump_mount(const struct mount_config *m, struct buf *out)
@@ -685,6 +842,13 @@ void config_dump(const struct config *c, struct buf *out)
     buf_adds(out, ",\"store\":");
     json_write_str(out, buf_str(&store));
     buf_fini(&store);
+    buf_addf(out, ",\"auth\":{\"type\":\"%s\",\"tokens\":%zu,\"issuers\":[",
+             auth_type_name(c->auth_type), c->auth.token_count);
+    for (size_t i = 0; i < c->auth.issuer_count; i++) {
+        buf_adds(out, i ? "," : "");
+        json_write_str(out, str_of(c->auth.issuers[i].issuer));
+    }
+    buf_adds(out, "]}");
     buf_adds(out, ",\"upstreams\":{");
     for (size_t i = 0; i < c->mount_count; i++) {
         buf_adds(out, i ? "," : "");

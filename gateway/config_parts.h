@@ -18,11 +18,34 @@ enum mount_auth {
     MOUNT_AUTH_OAUTH,
 };
 
+/* What is read to make struct auth_config. */
+struct auth_draft {
+    bool allow_none;
+    int type; /* enum auth_type; -1: not said */
+    char **providers, **scopes, **required_scopes, **servers, **reload_scopes;
+    char *token, *token_env, *token_file, *client_id, *tokens_file;
+    char *admin_token, *admin_token_env, *admin_token_file, *admin_client;
+};
+
+/* One entry of auth.tokens. */
+struct token_draft {
+    char *token, *token_env, *token_file, *sha256, *client_id, *tenant, *expires;
+    char **scopes;
+};
+
+/* One issuer of auth.jwt. */
+struct issuer_draft {
+    struct auth_issuer i;
+    char **algorithms;
+    char *public_key, *public_key_file, *secret, *secret_env, *secret_file;
+    int skew_ms, lifetime_ms;
+};
+
 /* A configuration while it is loaded: what it will be, and what is only read to make it. */
 struct config_draft {
     struct config c;
-    char *environment, *host, *port, *mount_servers, *auth_type;
-    bool allow_no_auth;
+    char *environment, *host, *port, *mount_servers;
+    struct auth_draft auth;
     int mode;         /* enum config_mode */
     int on_duplicate; /* enum duplicate_policy; -1: not said */
     int uris;         /* enum config_uris */
@@ -53,6 +76,8 @@ struct mount_draft {
 
 extern const struct option_table config_table; /* rows of struct config_draft */
 extern const struct option_table mount_table;  /* rows of struct mount_draft */
+extern const struct option_table token_table;  /* rows of struct token_draft */
+extern const struct option_table issuer_table; /* rows of struct issuer_draft */
 
 /* Adds a problem; an option_problem_fn, so arg is the struct config_problems. */
 void config_problem_add(void *arg, bool warning, const char *where, const char *what);
@@ -78,6 +103,8 @@ void config_check(struct config_draft *d);
 void config_read_keys(struct config_draft *d);
 /* Reads and checks where the shared state is; after the keys. */
 void config_check_store(struct config_draft *d);
+/* Makes d->c.auth. Changes the tree. */
+void config_read_auth(struct config_draft *d, struct yaml_doc *doc);
 /* Warns about variables that this version does not know or use. */
 void config_check_env(struct config_draft *d);
 /* Reads the upstreams of the file's root (may be NULL) and of MCP_MOUNT_SERVERS into d->c.mounts.

@@ -228,11 +228,17 @@ static void on_done(struct call *c, const struct outcome *o)
     request_answer(r, 200, buf_str(out));
 }
 
+static void on_held(struct call *c)
+{
+    request_hold(c->arg);
+}
+
 static const struct call_sink legacy_sink = {.progress = on_progress,
                                              .log = on_log,
                                              .input = on_input,
                                              .suspended = on_suspended,
-                                             .done = on_done};
+                                             .done = on_done,
+                                             .held = on_held};
 
 /* ---- requests ---- */
 

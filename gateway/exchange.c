@@ -57,6 +57,11 @@ bool exchange_event(struct exchange *x, struct str id, struct str message)
     return x->ops->event(x, id, message);
 }
 
+bool exchange_prime(struct exchange *x, struct str id, int retry_ms)
+{
+    return !x->ops->prime || x->ops->prime(x, id, retry_ms);
+}
+
 bool exchange_beat(struct exchange *x)
 {
     return x->ops->beat(x);
@@ -75,4 +80,18 @@ void exchange_move(struct exchange *x, struct shard *to)
 void exchange_take_body(struct exchange *x, struct buf *out)
 {
     x->ops->take_body(x, out);
+}
+
+void exchange_hold(struct exchange *x)
+{
+    x->held = true;
+    x->ops->hold(x);
+}
+
+void exchange_resume(struct exchange *x)
+{
+    if (!x->held)
+        return;
+    x->held = false;
+    x->ops->resume(x);
 }

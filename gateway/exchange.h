@@ -15,10 +15,13 @@ struct exchange_ops {
     void (*reply)(struct exchange *x, int status, struct str fields, struct str body);
     void (*stream_begin)(struct exchange *x, struct str fields);
     bool (*event)(struct exchange *x, struct str id, struct str message);
+    bool (*prime)(struct exchange *x, struct str id, int retry_ms); /* NULL: it does not resume */
     bool (*beat)(struct exchange *x);
     void (*stream_end)(struct exchange *x);
     void (*move)(struct exchange *x, struct shard *to);
     void (*take_body)(struct exchange *x, struct buf *out);
+    void (*hold)(struct exchange *x);
+    void (*resume)(struct exchange *x);
 };
 
 struct exchange {
@@ -31,6 +34,7 @@ struct exchange {
     bool local_listener;         /* came in on a loopback address */
     bool admin_listener;         /* came in on admin.listen */
     bool answered, streaming;
+    bool held;                             /* see exchange_hold */
     void (*on_closed)(struct exchange *x); /* the client went away before the answer ended; x is
                                               invalid afterwards */
     void *arg;                             /* of who answers */
@@ -52,6 +56,9 @@ void exchange_stream_begin(struct exchange *x, struct str fields);
  * that resume, or empty. False when the client reads too slowly and the stream was cut (x is
  * invalid then). */
 bool exchange_event(struct exchange *x, struct str id, struct str message);
+/* Tells the client from where, and after what time, it can take the stream up again. Id: empty for
+ * none. False as above. */
+bool exchange_prime(struct exchange *x, struct str id, int retry_ms);
 /* Keeps a stream on which nothing happens from looking idle. False as above. */
 bool exchange_beat(struct exchange *x);
 /* Ends the stream. After it x must not be used. */
@@ -59,6 +66,12 @@ void exchange_stream_end(struct exchange *x);
 /* Hands over the memory that x->body lies in (out is the caller's now), for a request that outlives
  * its client; in on_closed. */
 void exchange_take_body(struct exchange *x, struct buf *out);
+/* While the head is judged: nothing more is read until exchange_resume. on_closed tells when the
+ * client is cut meanwhile. */
+void exchange_hold(struct exchange *x);
+/* Reads on: the body, and then the request is dispatched. Nothing happens when it was answered
+ * meanwhile. */
+void exchange_resume(struct exchange *x);
 /* Hands the exchange with its connection to another shard's loop, where its request is dispatched
  * again. */
 void exchange_move(struct exchange *x, struct shard *to);

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "gateway/admin.h"
 #include "gateway/catalog.h"
+#include "gateway/gate.h"
 #include "gateway/http_server.h"
 #include "gateway/listen.h"
 #include "gateway/park.h"
@@ -175,11 +176,14 @@ static void take_config(struct shard *s, void *arg)
         upstream_unref(&old[i]);
     }
     free(old);
+    if (s->gate)
+        gate_reset(s->gate);
     config_unref(&old_config);
 }
 
 static void apply_config(struct gateway *gw, struct config *c)
 {
+    gate_attach(gw, c);
     for (int i = 0; i < gw->shard_count; i++)
         (void)config_ref(c);
     log_configure(c->log_level, c->log_json);
@@ -296,6 +300,7 @@ static void shard_init(struct shard *s, struct gateway *gw, int index)
     s->http = http_server_new(s);
     s->sessions = session_table_new(s);
     s->listeners = listeners_new(s);
+    s->gate = gate_new(s);
     s->parks = parks_new(s);
 }
 
@@ -315,6 +320,7 @@ static void shard_fini(struct shard *s)
     s->upstream_count = 0;
     http_server_free(&s->http);
     store_close(&s->store);
+    gate_free(&s->gate);
     loop_free(&s->loop);
     catalog_unref(&s->catalog);
     config_unref(&s->config);
@@ -499,6 +505,7 @@ static bool start(struct gateway *gw, struct config *c, struct err *e)
     gw->shard_count = c->threads;
     for (int i = 0; i < gw->shard_count; i++)
         shard_init(&gw->shards[i], gw, i);
+    gw->jwks = jwks_keeper_new(gw->control.loop);
     gw->watch = watch_new(gw);
     gw->admin = admin_start(gw, e);
     if (!gw->admin)
@@ -523,6 +530,7 @@ static void stop(struct gateway *gw)
             pthread_join(gw->shards[i].thread, NULL);
     admin_stop(&gw->admin);
     watch_free(&gw->watch);
+    jwks_keeper_free(&gw->jwks);
     net_resolver_stop();
     for (int i = 0; i < gw->shard_count; i++)
         shard_fini(&gw->shards[i]);

@@ -19,6 +19,7 @@ struct catalog;
 struct http_server;
 struct session_table;
 struct listeners;
+struct gate;
 struct upstream;
 struct watch;
 struct spawner;
@@ -39,6 +40,7 @@ struct shard {
     struct http_server *http; /* data shards */
     struct session_table *sessions;
     struct listeners *listeners; /* subscriptions/listen streams */
+    struct gate *gate;           /* data shards: who may come in */
     struct parks *parks;         /* calls that wait for a modern client's answers */
     struct cache *cache;         /* data shards */
     bool limits_alone;           /* the store was away at the last decision on a limit */
@@ -71,6 +73,7 @@ struct gateway {
     char replica[17];    /* this process's name among replicas: random */
     struct watch *watch; /* control's view of the mounts */
     struct admin *admin;
+    struct jwks_keeper *jwks; /* control's: the issuers' keys */
     struct parks_book parked;
     strlist bound, admin_bound; /* addresses as printed */
     int *listen_fds, *admin_fds;

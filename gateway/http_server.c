@@ -82,6 +82,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg);
 static void on_writable(evutil_socket_t fd, short what, void *arg);
 static void on_deadline(void *arg);
 static void process(struct conn *c);
+static void begin_body(struct conn *c);
 
 /* ---- connection life ---- */
 
@@ -157,9 +158,9 @@ static void conn_close(struct conn *c)
         c->srv->busy--;
         if (c->x.streaming)
             metric_add(metric_of(M_OPEN_STREAMS), -1);
-        if (c->x.on_closed)
-            c->x.on_closed(&c->x);
     }
+    if ((busy || c->x.held) && c->x.on_closed)
+        c->x.on_closed(&c->x);
     loop_defer(c->srv->shard->loop, conn_destroy, c);
 }
 
@@ -394,6 +395,19 @@ static bool op_event(struct exchange *x, struct str id, struct str message)
     return ok;
 }
 
+static bool op_prime(struct exchange *x, struct str id, int retry_ms)
+{
+    struct buf b = {0};
+    buf_addf(&b, "retry: %d\n", retry_ms);
+    if (id.n)
+        sse_write(&b, (struct str){0}, id, (struct str){0});
+    else
+        buf_addc(&b, '\n');
+    bool ok = stream_write((struct conn *)x, buf_str(&b));
+    buf_fini(&b);
+    return ok;
+}
+
 static bool op_beat(struct exchange *x)
 {
     struct buf b = {0};
@@ -442,14 +456,35 @@ static void op_take_body(struct exchange *x, struct buf *out)
     *from = (struct buf){0};
 }
 
+static void op_hold(struct exchange *x)
+{
+    struct conn *c = (struct conn *)x;
+    timer_clear(&c->deadline);
+    event_del(&c->rd);
+    c->rd_off = true;
+}
+
+static void op_resume(struct exchange *x)
+{
+    struct conn *c = (struct conn *)x;
+    if (c->state != CONN_BODY)
+        return;
+    event_add(&c->rd, NULL);
+    c->rd_off = false;
+    begin_body(c);
+}
+
 static const struct exchange_ops http1_ops = {
     .reply = op_reply,
     .stream_begin = op_stream_begin,
     .event = op_event,
+    .prime = op_prime,
     .beat = op_beat,
     .stream_end = op_stream_end,
     .move = op_move,
     .take_body = op_take_body,
+    .hold = op_hold,
+    .resume = op_resume,
 };
 
 /* ---- reading ---- */
@@ -528,8 +563,14 @@ static void head_done(struct conn *c)
         return;
     }
     routes_on_head(&c->x);
-    if (c->state != CONN_BODY || c->x.answered)
-        return;
+    if (c->state == CONN_BODY && !c->x.answered && !c->x.held)
+        begin_body(c);
+}
+
+/* The head was let in: on to what follows it. */
+static void begin_body(struct conn *c)
+{
+    struct shard *s = c->srv->shard;
     if (c->head->framing == HTTP1_LENGTH) {
         size_t total = c->head_len + (size_t)c->head->content_length;
         if (c->head->content_length > CHARGE_FROM)

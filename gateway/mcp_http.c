@@ -24,32 +24,43 @@ static void refuse(struct exchange *x, int status, struct str fields, int code, 
 
 /* ---- before the body ---- */
 
-static void post_head(struct exchange *x)
+static bool post_head(struct exchange *x)
 {
     struct str accept = http1_value(x->head, STR("Accept"));
     struct str coding = http1_value(x->head, STR("Content-Encoding"));
     if (!http1_type_is(http1_value(x->head, STR("Content-Type")), STR("application/json"))) {
         refuse(x, 415, (struct str){0}, RPC_INVALID_REQUEST,
                "Content-Type must be application/json");
-    } else if (coding.n && !str_ieq(coding, STR("identity"))) {
+        return false;
+    }
+    if (coding.n && !str_ieq(coding, STR("identity"))) {
         refuse(x, 415, (struct str){0}, RPC_INVALID_REQUEST, "Content-Encoding is not supported");
-    } else if (!http1_accepts(accept, STR("application/json")) &&
-               !http1_accepts(accept, STR("text/event-stream"))) {
+        return false;
+    }
+    if (!http1_accepts(accept, STR("application/json")) &&
+        !http1_accepts(accept, STR("text/event-stream"))) {
         refuse(x, 406, (struct str){0}, RPC_INVALID_REQUEST,
                "Accept must admit application/json or text/event-stream");
+        return false;
     }
+    return true;
 }
 
-void mcp_http_head(struct exchange *x)
+bool mcp_http_head(struct exchange *x)
 {
     struct str m = x->head->method;
     if (str_eq(m, STR("POST")))
-        post_head(x);
-    else if (str_eq(m, STR("GET")) &&
-             !http1_accepts(http1_value(x->head, STR("Accept")), STR("text/event-stream")))
-        refuse(x, 406, (struct str){0}, RPC_INVALID_REQUEST, "Accept must admit text/event-stream");
-    else if (!str_eq(m, STR("GET")) && !str_eq(m, STR("DELETE")))
+        return post_head(x);
+    if (!str_eq(m, STR("GET")) && !str_eq(m, STR("DELETE"))) {
         refuse(x, 405, STR("Allow: POST, GET, DELETE\r\n"), RPC_INVALID_REQUEST, "use POST");
+        return false;
+    }
+    if (str_eq(m, STR("GET")) &&
+        !http1_accepts(http1_value(x->head, STR("Accept")), STR("text/event-stream"))) {
+        refuse(x, 406, (struct str){0}, RPC_INVALID_REQUEST, "Accept must admit text/event-stream");
+        return false;
+    }
+    return true;
 }
 
 /* ---- GET and DELETE: legacy sessions only ---- */
@@ -70,6 +81,7 @@ static void session_operation(struct exchange *x)
         return;
     }
     struct str version = http1_value(x->head, STR("MCP-Protocol-Version"));
+    struct str last = http1_value(x->head, STR("Last-Event-ID"));
     if (!ss) {
         refuse(x, 404, (struct str){0}, RPC_INVALID_REQUEST, "no such session; initialize again");
     } else if (version.p && !era_legacy(version)) {
@@ -78,6 +90,9 @@ static void session_operation(struct exchange *x)
     } else if (!get) {
         session_end(ss);
         exchange_reply(x, 200, (struct str){0}, (struct str){0});
+    } else if (last.p) {
+        if (!session_resume(ss, x, last))
+            refuse(x, 400, (struct str){0}, RPC_INVALID_REQUEST, "Last-Event-ID is not known");
     } else if (!session_open_stream(ss, x)) {
         refuse(x, 409, (struct str){0}, RPC_INVALID_REQUEST, "this session has a stream already");
     }
@@ -118,13 +133,38 @@ static void on_client_gone(struct exchange *x)
         request_free(r);
         return;
     }
-    exchange_take_body(x, &r->kept);
+    if (!r->kept.p)
+        exchange_take_body(x, &r->kept);
     if (r->session)
         session_forget_stream(r->session, r);
 }
 
+void request_attach(struct request *r, struct exchange *x)
+{
+    r->x = x;
+    x->arg = r;
+    x->on_closed = on_client_gone;
+}
+
+void request_detach(struct request *r)
+{
+    struct exchange *x = r->x;
+    x->on_closed = NULL;
+    r->x = NULL;
+    if (!r->kept.p)
+        exchange_take_body(x, &r->kept);
+}
+
+void request_hold(struct request *r)
+{
+    if (r->session && r->sse_ok && session_primes(r->session))
+        session_begin_stream(r);
+}
+
 bool request_event(struct request *r, struct str message)
 {
+    if (r->session)
+        return session_event(r, message);
     if (!r->x)
         return false;
     if (!r->x->streaming)
@@ -136,7 +176,9 @@ bool request_event(struct request *r, struct str message)
 bool request_release(struct request *r, int status, struct str message)
 {
     struct exchange *x = r->x;
-    if (x && (x->streaming || (!r->json_ok && status == 200))) {
+    if (r->stream || (r->session && x && !r->json_ok && status == 200)) {
+        session_last_event(r, message);
+    } else if (x && (x->streaming || (!r->json_ok && status == 200))) {
         if (!request_event(r, message))
             return false; /* cut: on_client_gone has freed r, or keeps it for the running call */
         x->on_closed = NULL;
@@ -247,8 +289,7 @@ static void post(struct exchange *x)
     struct str accept = http1_value(x->head, STR("Accept"));
     r->sse_ok = http1_accepts(accept, STR("text/event-stream"));
     r->json_ok = http1_accepts(accept, STR("application/json"));
-    x->arg = r;
-    x->on_closed = on_client_gone;
+    request_attach(r, x);
     if (!json_parse(&r->doc, x->body.p, x->body.n, &e)) {
         parse_failed(r, &e, e.kind == ERR_TOO_LARGE ? RPC_INVALID_REQUEST : RPC_PARSE_ERROR);
         return;

@@ -8,6 +8,7 @@
 #include <sys/queue.h>
 
 struct session;
+struct stream;
 struct listen;
 struct park;
 struct rounds;
@@ -22,8 +23,8 @@ struct request {
     const struct method *method;
     struct str method_name;
     struct session *session; /* legacy; counted by being in its list */
+    struct stream *stream;   /* legacy: that of the answer, once it has begun */
     struct call call;
-    bool call_live;
     struct park *park;     /* modern: the call is parked, or was */
     struct rounds *rounds; /* legacy: its client is asked, or was */
     struct buf kept;       /* what doc's text lies in, once the client is gone */
@@ -33,7 +34,8 @@ struct request {
     TAILQ_ENTRY(request) link; /* in its session */
 };
 
-void mcp_http_head(struct exchange *x);
+/* Judges a request's head but for its credential. False: it is answered. */
+bool mcp_http_head(struct exchange *x);
 void mcp_http_request(struct exchange *x);
 
 /* Answers with one JSON message, as plain JSON or as the last event when the stream has begun, and
@@ -51,8 +53,14 @@ void request_move(struct request *r, struct shard *to);
 void request_error(struct request *r, int status, int code, struct str message, struct str data);
 /* Adds Retry-After to the answer's head, if that is still to be written and seconds > 0. */
 void request_retry_after(struct request *r, int seconds);
-/* Sends a message before the answer: begins the stream if needed. False when the client is gone. */
+/* Sends a message before the answer: begins the stream if needed. False when the client is gone and
+ * cannot come back for it. */
 bool request_event(struct request *r, struct str message);
+/* The answer will take its time: lets a client that can take up streams have one to take up. */
+void request_hold(struct request *r);
+/* The client comes back on another exchange, whose stream has begun; or leaves the one it has. */
+void request_attach(struct request *r, struct exchange *x);
+void request_detach(struct request *r);
 /* 202 without body, and frees r. */
 void request_accepted(struct request *r);
 /* Starts r->call (method, params, who asks are set), or answers with the error. */

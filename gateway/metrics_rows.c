@@ -32,6 +32,12 @@ const struct metric_def metric_rows[M_ROWS] = {
     [M_OPEN_STREAMS] = {"mcp_open_streams", "Event streams open to clients.", METRIC_GAUGE, NULL,
                         NULL},
     [M_SESSIONS] = {"mcp_sessions_active", "Legacy sessions of clients.", METRIC_GAUGE, NULL, NULL},
+    [M_SESSIONS_EVICTED] = {"mcp_sessions_evicted_total",
+                            "Sessions that went to make room for others.", METRIC_COUNTER, NULL,
+                            NULL},
+    [M_SESSIONS_REVIVED] = {"mcp_sessions_revived_total",
+                            "Sessions brought back from what their ids say.", METRIC_COUNTER, NULL,
+                            NULL},
     [M_CONNECTIONS] = {"mcp_gateway_connections", "Client connections open.", METRIC_GAUGE, NULL,
                        NULL},
     [M_GUARD_REJECT] = {"mcp_gateway_guard_reject_total",
@@ -85,6 +91,8 @@ const struct metric_def metric_rows[M_ROWS] = {
                        NULL, NULL},
     [M_CACHE_ENTRIES] = {"mcp_cache_entries", "Results kept in memory.", METRIC_GAUGE, NULL, NULL},
     [M_CACHE_BYTES] = {"mcp_cache_bytes", "Memory of the results kept.", METRIC_GAUGE, NULL, NULL},
+    [M_AUTH] = {"mcp_gateway_auth_total", "Requests by what authentication said.", METRIC_COUNTER,
+                "result", NULL},
 };
 
 static struct metric *single[M_ROWS];

@@ -18,6 +18,8 @@ enum metric_row {
     M_INPUT_ROUNDS,        /* mcp_input_rounds_total */
     M_OPEN_STREAMS,        /* mcp_open_streams */
     M_SESSIONS,            /* mcp_sessions_active */
+    M_SESSIONS_EVICTED,    /* mcp_sessions_evicted_total */
+    M_SESSIONS_REVIVED,    /* mcp_sessions_revived_total */
     M_CONNECTIONS,         /* mcp_gateway_connections */
     M_GUARD_REJECT,        /* mcp_gateway_guard_reject_total{reason} */
     M_UPSTREAM_UP,         /* mcp_upstream_up{upstream} */
@@ -43,6 +45,7 @@ enum metric_row {
     M_CACHE_WAITS,         /* mcp_cache_waits_total */
     M_CACHE_ENTRIES,       /* mcp_cache_entries */
     M_CACHE_BYTES,         /* mcp_cache_bytes */
+    M_AUTH,                /* mcp_gateway_auth_total{result} */
     M_ROWS,
 };
 

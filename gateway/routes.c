@@ -1,12 +1,13 @@
 /* See routes.h. Order of judgement: Host and Origin (403), CORS preflight, path (404), method
- * (405); what is left is the endpoint's. */
+ * (405), credential (401); what is left is the endpoint's. */
 #include "gateway/routes.h"
 
 #include "base/clock.h"
 #include "gateway/admin.h"
+#include "gateway/gate.h"
 #include "gateway/mcp_http.h"
 
-enum route_kind { TO_MCP, TO_HEALTH, TO_ADMIN };
+enum route_kind { TO_MCP, TO_HEALTH, TO_METADATA, TO_ADMIN, TO_ADMIN_WRITE };
 
 struct route {
     const char *path;
@@ -16,8 +17,9 @@ struct route {
 
 /* Paths below the base path; the endpoint itself is config.path. */
 static const struct route admin_routes[] = {
-    {"/api/", TO_ADMIN, true},    {"/metrics", TO_ADMIN, false}, {"/debug/info", TO_ADMIN, false},
-    {"/reload", TO_ADMIN, false}, {"/drain", TO_ADMIN, false},   {"/ui", TO_ADMIN, true},
+    {"/api/", TO_ADMIN, true},         {"/metrics", TO_ADMIN, false},
+    {"/debug/info", TO_ADMIN, false},  {"/reload", TO_ADMIN_WRITE, false},
+    {"/drain", TO_ADMIN_WRITE, false}, {"/ui", TO_ADMIN, true},
 };
 static const char *const health_paths[] = {"/healthz", "/readyz", "/startupz"};
 
@@ -176,16 +178,51 @@ static bool find_route(const struct exchange *x, enum route_kind *kind)
     *kind = TO_HEALTH;
     if (is_health(path))
         return true;
-    *kind = TO_ADMIN;
+    *kind = TO_METADATA;
+    if (!x->admin_listener && gate_is_metadata(x))
+        return true;
     if (!admin_here(x) || !str_starts(path, base))
         return false;
     path = (struct str){path.p + base.n, path.n - base.n};
     for (size_t i = 0; i < sizeof admin_routes / sizeof *admin_routes; i++) {
         struct str r = str_of(admin_routes[i].path);
+        *kind = admin_routes[i].kind;
         if (admin_routes[i].prefix ? str_starts(path, r) : str_eq(path, r))
             return true;
     }
     return false;
+}
+
+static bool is_read(const struct exchange *x)
+{
+    return str_eq(x->head->method, STR("GET")) || str_eq(x->head->method, STR("HEAD"));
+}
+
+/* What its kind of route asks of a request before its body is read. */
+static void admit(struct exchange *x, enum route_kind kind)
+{
+    bool scrape = x->admin_listener && str_eq(x->head->path, STR("/metrics"));
+    switch (kind) {
+    case TO_MCP:
+        if (mcp_http_head(x))
+            gate_enter(x, GATE_CLIENT);
+        break;
+    case TO_HEALTH:
+    case TO_METADATA:
+        if (is_read(x))
+            x->principal = principal_anonymous();
+        else
+            refuse(x, 405, STR("Allow: GET, HEAD\r\n"), "only GET here");
+        break;
+    case TO_ADMIN:
+        /* Who collects metrics has a port of its own, and no credential. */
+        if (scrape)
+            x->principal = principal_anonymous();
+        else
+            gate_enter(x, GATE_ADMIN_READ);
+        break;
+    case TO_ADMIN_WRITE: gate_enter(x, GATE_ADMIN_WRITE); break;
+    }
 }
 
 void routes_on_head(struct exchange *x)
@@ -215,12 +252,7 @@ void routes_on_head(struct exchange *x)
         refuse(x, 404, (struct str){0}, "no such path");
         return;
     }
-    x->principal = principal_anonymous();
-    if (kind == TO_MCP)
-        mcp_http_head(x);
-    else if (kind == TO_HEALTH && !str_eq(x->head->method, STR("GET")) &&
-             !str_eq(x->head->method, STR("HEAD")))
-        refuse(x, 405, STR("Allow: GET, HEAD\r\n"), "only GET here");
+    admit(x, kind);
 }
 
 void routes_on_request(struct exchange *x)
@@ -233,6 +265,8 @@ void routes_on_request(struct exchange *x)
     switch (kind) {
     case TO_MCP: mcp_http_request(x); break;
     case TO_HEALTH: health(x); break;
-    case TO_ADMIN: admin_forward(x); break;
+    case TO_METADATA: gate_metadata(x); break;
+    case TO_ADMIN:
+    case TO_ADMIN_WRITE: admin_forward(x); break;
     }
 }

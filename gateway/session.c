@@ -1,77 +1,35 @@
-/* See session.h. The id is sealed: {version of format, shard, random, protocol version}, bound to
- * the principal; it is validated before anything is looked up. What a session holds is local to its
- * shard. */
-#include "gateway/session.h"
+/* See session.h. An id is sealed and bound to its principal (session_ids.h); it is validated before
+ * anything is looked up. What a session holds is local to its shard. */
+#include "gateway/session_priv.h"
 
 #include "base/clock.h"
 #include "gateway/convert.h"
 #include "gateway/era.h"
 #include "gateway/lists.h"
+#include "gateway/session_ids.h"
 #include "gateway/usession.h"
 #include "gateway/watch.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum {
-    QUEUE_MAX_MESSAGES = 100,
-    QUEUE_MAX_BYTES = 256 * 1024,
-    SWEEP_MS = 10000,
-    MAX_SUBSCRIPTIONS = 1000,
-    HEARTBEAT_MS = 15000
-};
-
-/* A question to the client that waits for its answer. */
-struct pending {
-    struct session *ss;
-    struct ask *ask;
-    uint64_t id;
-    struct request *on; /* whose stream it went out on; NULL: the GET stream */
-    TAILQ_ENTRY(pending) link;
-};
-
-struct session {
-    struct shard *shard;
-    struct principal *principal; /* counted */
-    char *id;
-    char *key; /* the random part, hex: where it is in the table */
-    const char *version;
-    char *caps, *client_info;
-    unsigned can; /* session_can, once known */
-    bool can_known;
-    char *level; /* as set; NULL: not yet */
-    int level_index;
-    int64_t used_ms;
-    struct exchange *stream;
-    struct timer beat;
-    struct buf queue[QUEUE_MAX_MESSAGES];
-    int queued;
-    size_t queued_bytes;
-    uint64_t next_id;
-    TAILQ_HEAD(, request) requests;
-    TAILQ_HEAD(, pending) pending;
-    struct usession **conversations; /* by mount */
-    struct upstream **conversation_up;
-    size_t conversation_count;
-    struct map subscriptions; /* public URI -> the session itself */
-    int subscription_count;
-    bool ended;
-};
-
-struct session_table {
-    struct shard *shard;
-    struct map by_key;
-    struct timer sweep;
-    uint64_t made;
-};
+enum { SWEEP_MAX_MS = 10000, MAX_SUBSCRIPTIONS = 1000 };
 
 static void sweep(void *arg);
+
+/* Often enough that a session outlives its idle time by a quarter of it at most. */
+static void sweep_later(struct session_table *t)
+{
+    int64_t ms = t->shard->config ? t->shard->config->session_idle_ms / 4 : SWEEP_MAX_MS;
+    timer_set(&t->sweep, t->shard->loop, ms < SWEEP_MAX_MS ? ms : SWEEP_MAX_MS, sweep, t);
+}
 
 struct session_table *session_table_new(struct shard *s)
 {
     struct session_table *t = xcalloc(1, sizeof *t);
     t->shard = s;
-    timer_set(&t->sweep, s->loop, SWEEP_MS, sweep, t);
+    TAILQ_INIT(&t->by_use);
+    timer_set(&t->sweep, s->loop, 0, sweep, t);
     return t;
 }
 
@@ -92,64 +50,138 @@ void session_table_free(struct session_table **tp)
     *tp = NULL;
 }
 
-/* ---- ids ---- */
+/* ---- making and finding ---- */
 
-struct session *session_new(struct shard *s, struct principal *who, const char *version,
-                            struct str caps, struct str client_info)
+/* Every loop of this process finds the same one to serve a session. */
+static int home_of(const struct gateway *gw, struct str key)
 {
-    struct session_table *t = s->sessions;
-    uint8_t random[16];
-    struct buf plain = {0}, id = {0}, key = {0};
-    if (t->by_key.count >=
-        (size_t)(s->config->max_sessions + s->gw->shard_count - 1) / (size_t)s->gw->shard_count)
+    return (int)(str_hash(key) % (uint64_t)gw->shard_count);
+}
+
+/* A new name for a session that lives on this shard. */
+static void choose_key(const struct shard *s, struct buf *key)
+{
+    uint8_t random[SESSION_KEY_DIGITS / 2];
+    do {
+        key->n = 0;
+        crypto_random(random, sizeof random);
+        crypto_hex(key, random, sizeof random);
+    } while (home_of(s->gw, buf_str(key)) != s->index);
+}
+
+static bool is_idle(const struct session *ss)
+{
+    return !ss->standing.x && TAILQ_EMPTY(&ss->requests) && TAILQ_EMPTY(&ss->pending);
+}
+
+/* Makes room for one more: the session that was unused for longest goes. False: all are in use. */
+static bool make_room(struct session_table *t)
+{
+    const struct shard *s = t->shard;
+    struct session *ss;
+    int count = s->gw->shard_count;
+    if (t->by_key.count < (size_t)((s->config->max_sessions + count - 1) / count))
+        return true;
+    TAILQ_FOREACH (ss, &t->by_use, by_use) {
+        if (is_idle(ss)) {
+            metric_add(metric_of(M_SESSIONS_EVICTED), 1);
+            session_end(ss);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Puts a session with what its id says into the table. NULL: no room. */
+static struct session *add(struct shard *s, struct principal *who, const struct session_ticket *t,
+                           struct str id)
+{
+    const struct era_features *f = era_legacy(t->version);
+    if (!f || !make_room(s->sessions))
         return NULL;
     struct session *ss = xcalloc(1, sizeof *ss);
-    crypto_random(random, sizeof random);
-    crypto_hex(&key, random, sizeof random);
-    buf_addf(&plain, "1\n%d\n%.*s\n%s", s->index, (int)key.n, key.p, version);
-    sealer_seal(s->gw->sealer, "session", principal_key(who), buf_str(&plain), &id);
     ss->shard = s;
     ss->principal = principal_ref(who);
     ss->id = xmemdup0(id.p, id.n);
-    ss->key = xmemdup0(key.p, key.n);
-    ss->version = version;
-    ss->caps = xmemdup0(caps.p, caps.n);
-    ss->client_info = xmemdup0(client_info.p, client_info.n);
+    ss->key = xmemdup0(t->key.p, t->key.n);
+    ss->version = f->version;
+    ss->primes = f->priming;
+    ss->caps = xmemdup0(t->caps.p, t->caps.n);
+    ss->client_info = xmemdup0(t->client_info.p, t->client_info.n);
     ss->level_index = 1; /* info, until the client sets one */
     ss->used_ms = clock_ms();
     TAILQ_INIT(&ss->requests);
     TAILQ_INIT(&ss->pending);
-    map_set(&t->by_key, buf_str(&key), ss);
+    session_streams_init(ss);
+    map_set(&s->sessions->by_key, t->key, ss);
+    TAILQ_INSERT_TAIL(&s->sessions->by_use, ss, by_use);
     metric_add(metric_of(M_SESSIONS), 1);
-    buf_fini(&plain);
+    return ss;
+}
+
+struct session *session_new(struct shard *s, struct principal *who, const char *version,
+                            struct str caps, struct str client_info)
+{
+    struct buf id = {0}, key = {0};
+    choose_key(s, &key);
+    struct session_ticket t = {.replica = str_of(s->gw->replica),
+                               .key = buf_str(&key),
+                               .version = str_of(version),
+                               .made_ms = clock_wall_ms(),
+                               .caps = caps,
+                               .client_info = client_info};
+    session_ticket_seal(s->gw->sealer, principal_key(who), &t, &id);
+    struct session *ss = add(s, who, &t, buf_str(&id));
     buf_fini(&id);
     buf_fini(&key);
     return ss;
 }
 
-struct session *session_find(struct shard *s, const struct principal *who, struct str id,
+/* A session that this process does not have: of another replica, or from before a restart. One
+ * that was made here and is not here has ended. */
+static struct session *bring_back(struct shard *s, struct principal *who,
+                                  const struct session_ticket *t, struct str id)
+{
+    if (str_eq(t->replica, str_of(s->gw->replica)) || !t->whole ||
+        t->made_ms + SESSION_ID_LIFE_MS < clock_wall_ms())
+        return NULL;
+    struct session *ss = add(s, who, t, id);
+    if (ss)
+        metric_add(metric_of(M_SESSIONS_REVIVED), 1);
+    return ss;
+}
+
+struct session *session_find(struct shard *s, struct principal *who, struct str id,
                              struct shard **elsewhere)
 {
-    struct buf plain = {0};
-    struct str rest, format, home, key;
+    struct buf text = {0};
+    struct session_ticket t;
     struct session *ss = NULL;
-    uint64_t index;
     *elsewhere = NULL;
-    if (sealer_open(s->gw->sealer, "session", principal_key(who), id, &plain, NULL)) {
-        rest = buf_str(&plain);
-        if (str_split(&rest, '\n', &format) && str_eq(format, STR("1")) &&
-            str_split(&rest, '\n', &home) && str_to_u64(home, &index) &&
-            str_split(&rest, '\n', &key) && index < (uint64_t)s->gw->shard_count) {
-            if ((int)index != s->index)
-                *elsewhere = &s->gw->shards[index];
-            else
-                ss = map_get(&s->sessions->by_key, key);
+    if (session_ticket_open(s->gw->sealer, principal_key(who), id, &text, &t)) {
+        int home = home_of(s->gw, t.key);
+        if (home != s->index) {
+            *elsewhere = &s->gw->shards[home];
+        } else {
+            ss = map_get(&s->sessions->by_key, t.key);
+            if (!ss)
+                ss = bring_back(s, who, &t, id);
         }
     }
-    buf_fini(&plain);
+    buf_fini(&text);
     if (ss)
-        ss->used_ms = clock_ms();
+        session_touch(ss);
     return ss;
+}
+
+void session_touch(struct session *ss)
+{
+    struct session_table *t = ss->shard->sessions;
+    ss->used_ms = clock_ms();
+    if (ss->ended)
+        return;
+    TAILQ_REMOVE(&t->by_use, ss, by_use);
+    TAILQ_INSERT_TAIL(&t->by_use, ss, by_use);
 }
 
 struct str session_id(const struct session *ss)
@@ -157,76 +189,16 @@ struct str session_id(const struct session *ss)
     return str_of(ss->id);
 }
 
-/* ---- the GET stream ---- */
-
-static void on_beat(void *arg)
-{
-    struct session *ss = arg;
-    if (!ss->stream)
-        return;
-    if (exchange_beat(ss->stream))
-        timer_set(&ss->beat, ss->shard->loop, HEARTBEAT_MS, on_beat, ss);
-    ss->used_ms = clock_ms();
-}
-
-static void on_stream_closed(struct exchange *x)
-{
-    struct session *ss = x->arg;
-    ss->stream = NULL;
-    timer_clear(&ss->beat);
-    ss->used_ms = clock_ms();
-}
-
-static void end_stream(struct session *ss)
-{
-    struct exchange *x = ss->stream;
-    if (!x)
-        return;
-    ss->stream = NULL;
-    timer_clear(&ss->beat);
-    x->on_closed = NULL;
-    exchange_stream_end(x);
-}
-
-bool session_open_stream(struct session *ss, struct exchange *x)
-{
-    if (ss->stream)
-        return false;
-    ss->stream = x;
-    x->arg = ss;
-    x->on_closed = on_stream_closed;
-    exchange_stream_begin(x, (struct str){0});
-    for (int i = 0; i < ss->queued; i++) {
-        if (ss->stream)
-            (void)exchange_event(ss->stream, (struct str){0}, buf_str(&ss->queue[i]));
-        buf_fini(&ss->queue[i]);
-    }
-    ss->queued = 0;
-    ss->queued_bytes = 0;
-    timer_set(&ss->beat, ss->shard->loop, HEARTBEAT_MS, on_beat, ss);
-    return true;
-}
-
-void session_send(struct session *ss, struct str message)
-{
-    if (ss->stream) {
-        (void)exchange_event(ss->stream, (struct str){0}, message);
-        return;
-    }
-    if (ss->queued == QUEUE_MAX_MESSAGES || ss->queued_bytes + message.n > QUEUE_MAX_BYTES) {
-        log_debug("session.message_dropped");
-        return;
-    }
-    ss->queue[ss->queued] = (struct buf){0};
-    buf_add_str(&ss->queue[ss->queued++], message);
-    ss->queued_bytes += message.n;
-}
-
 /* ---- what the client declared ---- */
 
 const char *session_version(const struct session *ss)
 {
     return ss->version;
+}
+
+bool session_primes(const struct session *ss)
+{
+    return ss->primes;
 }
 
 struct str session_caps(const struct session *ss)
@@ -311,9 +283,10 @@ void session_forget_stream(struct session *ss, struct request *r)
 void session_remove_request(struct session *ss, struct request *r)
 {
     session_forget_stream(ss, r);
+    session_drop_stream(r);
     TAILQ_REMOVE(&ss->requests, r, link);
     r->session = NULL;
-    ss->used_ms = clock_ms();
+    session_touch(ss);
 }
 
 void session_cancel(struct session *ss, struct str raw_id)
@@ -365,7 +338,9 @@ void session_ask(struct session *ss, struct request *r, struct ask *a)
     TAILQ_INSERT_TAIL(&ss->pending, p, link);
     struct str params = json_raw(a->doc, a->params); /* empty for none */
     rpc_request(&m, p->id, json_str(a->doc, a->method, &arena), params);
-    if (!r || !r->sse_ok || !request_event(r, buf_str(&m))) {
+    /* On the stream that the question belongs to; but rather where somebody reads. */
+    bool own = r && r->sse_ok && (r->x || !ss->standing.x);
+    if (!own || !request_event(r, buf_str(&m))) {
         p->on = NULL;
         session_send(ss, buf_str(&m));
     }
@@ -566,8 +541,6 @@ static void session_destroy(void *arg)
     free(ss->level);
     free(ss->conversations);
     free(ss->conversation_up);
-    for (int i = 0; i < ss->queued; i++)
-        buf_fini(&ss->queue[i]);
     free(ss);
 }
 
@@ -579,6 +552,7 @@ void session_end(struct session *ss)
         return;
     ss->ended = true;
     map_del(&ss->shard->sessions->by_key, str_of(ss->key));
+    TAILQ_REMOVE(&ss->shard->sessions->by_use, ss, by_use);
     metric_add(metric_of(M_SESSIONS), -1);
     while ((p = TAILQ_FIRST(&ss->pending))) {
         /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not follow TAILQ_REMOVE */
@@ -590,7 +564,7 @@ void session_end(struct session *ss)
     }
     while ((r = TAILQ_FIRST(&ss->requests)))
         request_error(r, 404, RPC_INVALID_REQUEST, STR("the session has ended"), (struct str){0});
-    end_stream(ss);
+    session_streams_fini(ss);
     unsubscribe_all(ss);
     for (size_t i = 0; i < ss->conversation_count; i++)
         usession_close(&ss->conversations[i]);
@@ -600,21 +574,23 @@ void session_end(struct session *ss)
 static void sweep(void *arg)
 {
     struct session_table *t = arg;
-    int64_t limit = clock_ms() - t->shard->config->session_idle_ms;
+    int idle_ms = t->shard->config ? t->shard->config->session_idle_ms : 0;
+    int64_t limit = idle_ms ? clock_ms() - idle_ms : INT64_MIN;
     void *v;
     for (size_t at = 0; map_next(&t->by_key, &at, NULL, &v);) {
         struct session *ss = v;
-        if (!ss->stream && TAILQ_EMPTY(&ss->requests) && ss->used_ms < limit) {
+        session_streams_trim(ss);
+        if (is_idle(ss) && ss->used_ms < limit) {
             session_end(ss);
             at = 0;
         }
     }
-    timer_set(&t->sweep, t->shard->loop, SWEEP_MS, sweep, t);
+    sweep_later(t);
 }
 
 void sessions_drain(struct shard *s)
 {
     void *v;
     for (size_t at = 0; s->sessions && map_next(&s->sessions->by_key, &at, NULL, &v);)
-        end_stream(v);
+        session_end_standing(v);
 }

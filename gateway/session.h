@@ -20,14 +20,17 @@ struct session *session_new(struct shard *s, struct principal *who, const char *
 /* Its Mcp-Session-Id. */
 struct str session_id(const struct session *ss);
 /* Finds the session of an id on this shard. When it lives on another shard: NULL and *elsewhere is
- * that shard. NULL and *elsewhere NULL: unknown, ended, forged, or another principal's (404).
- * Counts as use. */
-struct session *session_find(struct shard *s, const struct principal *who, struct str id,
+ * that shard. NULL and *elsewhere NULL: ended, forged, or another principal's (404). One that
+ * another replica or an earlier process made is brought back from what its id says. Counts as
+ * use. */
+struct session *session_find(struct shard *s, struct principal *who, struct str id,
                              struct shard **elsewhere);
 /* Ends it: calls are cancelled, upstream conversations closed, the stream ended. */
 void session_end(struct session *ss);
 
 const char *session_version(const struct session *ss);
+/* Does its client know events without data? */
+bool session_primes(const struct session *ss);
 struct str session_caps(const struct session *ss);
 struct str session_client_info(const struct session *ss);
 int session_log_level(const struct session *ss);
@@ -42,10 +45,21 @@ void session_remove_request(struct session *ss, struct request *r);
 /* notifications/cancelled from the client. */
 void session_cancel(struct session *ss, struct str raw_id);
 
-/* The GET stream: false when there is one already. */
+/* The standing (GET) stream: false when there is one already. */
 bool session_open_stream(struct session *ss, struct exchange *x);
-/* Sends a message on the GET stream, or keeps it (bounded) until one is opened. */
+/* Takes up the stream that an event was on, behind that event. False: no such event id. */
+bool session_resume(struct session *ss, struct exchange *x, struct str last_event_id);
+/* Sends a message on the standing stream, or keeps it (bounded) until one is opened. */
 void session_send(struct session *ss, struct str message);
+
+/* The stream of r's answer: begins it, if that has not happened and its client is there. */
+void session_begin_stream(struct request *r);
+/* Sends a message on it, or keeps it when its client is away. False: there is no stream. */
+bool session_event(struct request *r, struct str message);
+/* The same with the answer, which ends the stream. */
+void session_last_event(struct request *r, struct str message);
+/* r ends without an answer. */
+void session_drop_stream(struct request *r);
 
 /* A question of a server to this client, on r's stream (NULL: on the GET stream). Takes the ask. */
 void session_ask(struct session *ss, struct request *r, struct ask *a);

@@ -41,6 +41,7 @@ struct urequest *urequest_new(struct upstream *u, struct usession *us)
     r->up = upstream_ref(u);
     r->us = us;
     r->id = ++u->next_id;
+    r->resume.retry_ms = -1;
     r->started_us = clock_us();
     r->max_at_ms = clock_ms() + u->cfg->max_ms;
     if (us)
@@ -84,6 +85,7 @@ static void urequest_drop(struct urequest *r)
 {
     r->ended = true;
     timer_clear(&r->timer);
+    timer_clear(&r->resume.again);
     hreq_cancel(&r->http);
     forget_asks(r);
     urequest_unlink(r);
@@ -226,6 +228,14 @@ static void http_message(struct hreq *h, struct str text, void *arg)
         urequest_fail(r, &e);
 }
 
+static void http_note(struct hreq *h, const struct sse_event *ev, void *arg)
+{
+    (void)h;
+    struct urequest *r = arg;
+    if (r->us && r->us->info.era == UP_LEGACY)
+        resume_note(&r->resume, ev);
+}
+
 void upstream_status_error(const struct upstream *u, int status, struct err *e)
 {
     const char *name = u->cfg->name;
@@ -253,7 +263,8 @@ static void http_end(struct hreq *h, const struct err *e, void *arg)
         loop_defer(r->up->shard->loop, urequest_destroy, r);
         return;
     }
-    if (!e && status == 404 && r->us && r->us->sid[0] && usession_expired(r->us, r))
+    bool expired = !e && status == 404 && r->us && r->us->sid[0] && !r->resume.begun;
+    if (expired ? usession_expired(r->us, r) : urequest_resume(r, status))
         return;
     if (e)
         (void)err_set(&mine, e->kind, "upstream %s: %s", r->up->cfg->name, e->msg);
@@ -263,7 +274,14 @@ static void http_end(struct hreq *h, const struct err *e, void *arg)
 }
 
 static const struct hreq_ops request_ops = {
-    .on_head = http_head, .on_message = http_message, .on_end = http_end};
+    .on_head = http_head, .on_message = http_message, .on_note = http_note, .on_end = http_end};
+
+void urequest_get(struct urequest *r, struct str fields)
+{
+    r->http = hreq_start(r->up->pool,
+                         &(struct hreq_spec){.method = "GET", .fields = fields, .safe = true},
+                         &request_ops, r);
+}
 
 static void transmit(struct urequest *r, struct str fields, struct str body, bool safe)
 {

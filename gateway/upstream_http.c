@@ -4,7 +4,6 @@
 #include "gateway/upstream_http.h"
 
 #include "base/clock.h"
-#include "base/sse.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -239,6 +238,8 @@ static void send_more(struct uconn *c)
 static void on_sse_event(const struct sse_event *ev, void *arg)
 {
     struct hreq *h = arg;
+    if (!h->ended && h->ops->on_note)
+        h->ops->on_note(h, ev, h->arg);
     if (h->ended || ev->data.n == 0)
         return;
     if (ev->type.n == 0 || str_eq(ev->type, STR("message")))

@@ -4,6 +4,7 @@
 #define GATEWAY_UPSTREAM_HTTP_H
 
 #include "base/http1.h"
+#include "base/sse.h"
 #include "gateway/gateway.h"
 
 struct http_pool;
@@ -18,6 +19,9 @@ struct hreq_ops {
     void (*on_message)(struct hreq *h, struct str text, void *arg);
     /* An event of another type than "message", of a stream; NULL: they are skipped. Borrowed. */
     void (*on_event)(struct hreq *h, struct str type, struct str data, void *arg);
+    /* Every event, before its message: what it says of the stream itself, its id and retry. May be
+     * NULL. Borrowed. */
+    void (*on_note)(struct hreq *h, const struct sse_event *ev, void *arg);
     /* The end: e NULL when the answer was complete. h is gone afterwards. */
     void (*on_end)(struct hreq *h, const struct err *e, void *arg);
 };

@@ -15,7 +15,7 @@
 
 #include <stdlib.h>
 
-enum { HANDSHAKE_MS = 30000, CHILD_PROBE_MS = 3000, STREAM_RETRY_MS = 1000, DELETE_MS = 2000 };
+enum { HANDSHAKE_MS = 30000, CHILD_PROBE_MS = 3000, STREAM_WAIT_MS = 250 };
 
 static void open_stream(void *arg);
 
@@ -24,6 +24,7 @@ struct usession *usession_new(struct upstream *u, struct session *owner)
     struct usession *us = xcalloc(1, sizeof *us);
     us->up = upstream_ref(u);
     us->owner = owner;
+    us->resume.retry_ms = -1;
     TAILQ_INIT(&us->reqs);
     TAILQ_INIT(&us->asks);
     TAILQ_INIT(&us->waiting);
@@ -136,12 +137,15 @@ static void fail_all(struct usession *us, const struct err *e)
 
 static void reset(struct usession *us)
 {
-    timer_clear(&us->retry);
+    timer_clear(&us->resume.again);
+    timer_clear(&us->settle);
     hreq_cancel(&us->stream);
+    hreq_cancel(&us->hello);
     if (us->pipe)
         us->pipe->ops->stop(us->pipe);
     us->pipe = NULL;
-    us->sid[0] = '\0';
+    us->sid[0] = us->resume.id[0] = '\0';
+    us->resume.retry_ms = -1;
     us->no_stream = false;
 }
 
@@ -209,9 +213,6 @@ static void ready(struct usession *us)
     us->state = US_READY;
     if (us->owner)
         session_usession_ready(us->owner, us);
-    if (us->info.era == UP_LEGACY && !us->pipe &&
-        (us->owner || us->pooled || us->up->shard->index < 0))
-        open_stream(us);
     if (us->pipe && us->info.era == UP_MODERN && !us->owner && !us->pooled) {
         struct urequest *listen = urequest_own(
             us->up, us, STR("subscriptions/listen"),
@@ -237,6 +238,55 @@ static bool wants_sse(const struct usession *us, const struct urequest *r)
     return !us->owner && !us->pipe && us->up->shard->index < 0 &&
            us->up->cfg->era != ERA_PIN_MODERN &&
            (r->status == 400 || r->status == 404 || r->status == 405);
+}
+
+/* The GET stream is open, or will not be soon. */
+static void on_settled(void *arg)
+{
+    struct usession *us = arg;
+    timer_clear(&us->settle);
+    if (us->state == US_OPENING)
+        ready(us);
+}
+
+/* HTTP requests overtake each other: those of a client wait until the server has heard that the
+ * session is initialized. */
+static void hello_end(struct hreq *h, const struct err *e, void *arg)
+{
+    (void)h;
+    struct usession *us = arg;
+    us->hello = NULL;
+    if (e)
+        log_debug("upstream.notice_lost", L_STR("upstream", us->up->cfg->name), L_ERR(e));
+    if (us->state != US_OPENING)
+        return;
+    if (!us->owner && !us->pooled && us->up->shard->index >= 0) {
+        ready(us);
+        return;
+    }
+    /* Servers drop what they would say on a GET stream that is not there (yet). */
+    timer_set(&us->settle, us->up->shard->loop, STREAM_WAIT_MS, on_settled, us);
+    open_stream(us);
+}
+
+static void say_initialized(struct usession *us)
+{
+    static const struct hreq_ops ops = {
+        .on_head = deaf_head, .on_message = deaf_message, .on_end = hello_end};
+    struct str body = STR("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}");
+    struct buf fields = {0};
+    if (us->pipe) {
+        usession_send(us, body);
+        ready(us);
+        return;
+    }
+    usession_fields(us, &fields);
+    us->hello =
+        hreq_start(us->up->pool,
+                   &(struct hreq_spec){
+                       .method = "POST", .fields = buf_str(&fields), .body = body, .safe = true},
+                   &ops, us);
+    buf_fini(&fields);
 }
 
 static void on_initialized(struct urequest *r, const struct rpc_msg *m, const struct err *e)
@@ -267,8 +317,7 @@ static void on_initialized(struct urequest *r, const struct rpc_msg *m, const st
     memcpy(us->sid, r->session_id, sizeof us->sid);
     us->info.stateful = us->sid[0] != '\0';
     us->info.sse = us->up->sse;
-    usession_send(us, STR("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}"));
-    ready(us);
+    say_initialized(us);
 }
 
 static void initialize(struct usession *us)
@@ -356,9 +405,14 @@ static bool stream_head(struct hreq *h, const struct http1_head *head, void *arg
 {
     (void)h;
     struct usession *us = arg;
+    if (timer_armed(&us->settle))
+        timer_set(&us->settle, us->up->shard->loop, 0, on_settled, us);
     if (head->status == 200)
         return true;
-    us->no_stream = true; /* 405: the server has none (MCP 2025-11-25 basic/transports) */
+    if (us->resume.id[0])
+        us->resume.id[0] = '\0'; /* it may only not know that event any more */
+    else
+        us->no_stream = true; /* 405: the server has none (MCP 2025-11-25 basic/transports) */
     return false;
 }
 
@@ -376,20 +430,33 @@ static void stream_end(struct hreq *h, const struct err *e, void *arg)
     (void)h;
     struct usession *us = arg;
     us->stream = NULL;
-    if (us->state != US_READY || us->no_stream)
+    if (timer_armed(&us->settle))
+        timer_set(&us->settle, us->up->shard->loop, 0, on_settled, us);
+    if (us->state == US_CLOSED || us->no_stream)
         return;
     (void)e; /* a server that is gone is found out by the watch's pings */
-    timer_set(&us->retry, us->up->shard->loop, STREAM_RETRY_MS, open_stream, us);
+    timer_set(&us->resume.again, us->up->shard->loop, resume_delay_ms(&us->resume), open_stream,
+              us);
 }
 
-static const struct hreq_ops stream_ops = {
-    .on_head = stream_head, .on_message = stream_message, .on_end = stream_end};
+static void stream_note(struct hreq *h, const struct sse_event *ev, void *arg)
+{
+    (void)h;
+    struct usession *us = arg;
+    resume_note(&us->resume, ev);
+}
+
+static const struct hreq_ops stream_ops = {.on_head = stream_head,
+                                           .on_message = stream_message,
+                                           .on_note = stream_note,
+                                           .on_end = stream_end};
 
 static void open_stream(void *arg)
 {
     struct usession *us = arg;
     struct buf fields = {0};
     usession_fields(us, &fields);
+    resume_fields(&us->resume, &fields);
     us->stream =
         hreq_start(us->up->pool,
                    &(struct hreq_spec){.method = "GET", .fields = buf_str(&fields), .safe = true},

@@ -28,6 +28,15 @@ enum us_state { US_IDLE, US_OPENING, US_READY, US_CLOSED };
 /* An answer to a request of the gateway's own. m NULL: e says why there is none. Both borrowed. */
 typedef void (*urequest_fn)(struct urequest *r, const struct rpc_msg *m, const struct err *e);
 
+/* Where a broken stream of events is taken up again. */
+struct resume {
+    char id[256];     /* of the last event; "" when the server gave none */
+    int64_t retry_ms; /* as the server asked; -1: it did not */
+    int tries;        /* since the last event */
+    bool begun;
+    struct timer again;
+};
+
 /* One request sent to a server. Freed after its end, at the end of the turn. */
 struct urequest {
     struct upstream *up; /* counted */
@@ -44,7 +53,8 @@ struct urequest {
     bool ended, retried, waiting; /* waiting: in us->waiting, not in us->reqs */
     bool forever;                 /* a listen stream: no deadline */
     struct err fail;
-    int status;                 /* HTTP, at its end */
+    int status; /* HTTP, at its end */
+    struct resume resume;
     char session_id[256];       /* as received with the answer to initialize */
     TAILQ_ENTRY(urequest) link; /* in us->reqs, or nowhere */
 };
@@ -61,7 +71,9 @@ struct usession {
     TAILQ_HEAD(, ask) asks;
     struct urequest_list waiting; /* calls until it is open */
     struct hreq *stream;          /* the GET stream */
-    struct timer retry;
+    struct hreq *hello;           /* notifications/initialized on its way */
+    struct timer settle;          /* after it, until the GET stream is open */
+    struct resume resume;         /* of that */
     bool no_stream;
     struct pipe *pipe; /* stdio, HTTP+SSE */
 
@@ -118,6 +130,19 @@ void usession_fields(const struct usession *us, struct buf *fields);
 void usession_pipe_open(struct usession *us);
 /* The server would not take request id: it fails with e. */
 void usession_refused(struct usession *us, uint64_t id, const struct err *e);
+
+/* upstream_resume.c */
+/* An event came: its id and what it asks for are kept. */
+void resume_note(struct resume *p, const struct sse_event *ev);
+/* How long to wait before the stream is taken up. */
+int64_t resume_delay_ms(const struct resume *p);
+/* Appends Last-Event-ID, when there is one. */
+void resume_fields(const struct resume *p, struct buf *fields);
+/* The stream of r's answer ended without it, status being that of the last try (0: none). True: it
+ * will be taken up again. */
+bool urequest_resume(struct urequest *r, int status) MUST_USE;
+/* upstream.c: asks for the rest of r's stream. */
+void urequest_get(struct urequest *r, struct str fields);
 
 /* upstream_stdio.c: a child. Ended as MCP asks: closes stdin, waits, SIGTERM, SIGKILL. */
 struct pipe *stdio_start(struct usession *us);

@@ -271,13 +271,17 @@ static void test_later_keys_warn(void **state)
 static void test_never_runs_open_where_auth_was_asked_for(void **state)
 {
     (void)state;
-    refuse("auth: {type: bearer}\n", "error: F:1 auth: authentication of clients is not available");
-    refuse("auth: {providers: [jwt]}\n", "error: F:1 auth: ");
-    refuse("auth: jwt\n", "error: F:1 auth: ");
-    refuse("auth: []\n", "error: F:1 auth: ");
+    refuse("auth: {type: bearer}\n",
+           "error: F:1 auth.type: asks for bearer, but there is no token");
+    refuse("auth: {type: multi, providers: [jwt]}\n",
+           "error: F:1 auth.type: asks for jwt, but there is no issuer");
+    refuse("auth: {type: multi}\n", "error: F:1 auth.type: is multi, but neither");
+    refuse("auth: jwt\n", "asks for jwt, but there is no issuer");
+    refuse("auth: []\n", "error: F:1 auth: is a list, but must be a map");
+    refuse("auth: basic\n", "error: F:1 auth.type: ");
     load(NULL, ENV(V("MCP_AUTH_TYPE=multi")), NULL);
     assert_null(config);
-    assert_says("error: MCP_AUTH_TYPE: authentication of clients is not available");
+    assert_says("error: MCP_AUTH_TYPE: is multi, but neither tokens nor issuers are there");
     load(NULL, ENV(V("MCP_AUTH_TYPE=None")), NULL);
     assert_said("");
 }

@@ -1,0 +1,122 @@
+"""Sessions of legacy clients: what an id is worth, in this process and in others."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from mcpclient import Legacy
+from mocks import LegacyServer
+from wire import poll
+
+MakePair = Callable[..., Any]
+KEY = base64.b64encode(secrets.token_bytes(32)).decode()
+CAPS = {"elicitation": {}, "sampling": {}}
+
+
+def adopt(gateway: Any, other: Legacy, **more: Any) -> Legacy:
+    """A client that goes on with the other's session at another gateway."""
+    client = Legacy(gateway.url, version=other.version, connect=False, **more)
+    client.session = other.session
+    client.new_id()  # used by initialize
+    return client
+
+
+def test_a_session_survives_the_process_that_made_it(
+    start_gateway: Any, legacy_up: LegacyServer, clients: Any
+) -> None:
+    config = {"sealKeys": [KEY], "upstreams": {"up": {"url": legacy_up.url}}}
+    first = start_gateway(config)
+    client = clients(Legacy(first.url, caps=CAPS))
+    assert client.call("up_echo", {"n": 1}).text == '{"n": 1}'
+    first.stop()
+    second = start_gateway(config)
+    again = clients(adopt(second, client))
+    assert again.call("up_echo", {"n": 2}).text == '{"n": 2}'
+    assert len(legacy_up.bodies("initialize")[-1]["params"]["capabilities"]) == len(CAPS)
+    assert second.metric("mcp_sessions_revived_total") == 1
+    assert again.delete().status == 200
+
+
+def test_a_session_without_our_keys_is_404(
+    start_gateway: Any, legacy_up: LegacyServer, clients: Any
+) -> None:
+    upstreams = {"upstreams": {"up": {"url": legacy_up.url}}}
+    client = clients(Legacy(start_gateway({"sealKeys": [KEY]} | upstreams).url))
+    other = start_gateway(upstreams)
+    seen = len(legacy_up.requests)
+    again = clients(adopt(other, client))
+    assert again.call("up_echo").status == 404
+    assert again.delete().status == 404
+    posted = [r for r in legacy_up.requests[seen:] if b"tools/call" in r.body]
+    assert not posted
+
+
+def test_capabilities_that_are_too_long_for_an_id_still_reach_the_server(
+    start_gateway: Any, legacy_up: LegacyServer, clients: Any
+) -> None:
+    gateway = start_gateway({"upstreams": {"up": {"url": legacy_up.url}}})
+    caps = {"elicitation": {}, "experimental": {"x" * 2000: {}}}
+    client = clients(Legacy(gateway.url, caps=caps))
+    assert len(client.session or "") < 600
+    client.call("up_echo")
+    assert legacy_up.bodies("initialize")[-1]["params"]["capabilities"]["elicitation"] == {}
+
+
+def test_flipped_bits_of_an_id_are_404_and_reach_no_server(
+    start_gateway: Any, legacy_up: LegacyServer, clients: Any
+) -> None:
+    gateway = start_gateway({"upstreams": {"up": {"url": legacy_up.url}}})
+    client = clients(Legacy(gateway.url, keep=True))
+    session, seen = client.session or "", len(legacy_up.requests)
+    for at in range(0, len(session), 7):
+        flipped = "A" if session[at] != "A" else "B"
+        client.session = session[:at] + flipped + session[at + 1 :]
+        assert client.call("up_echo").status == 404, at
+    assert not [r for r in legacy_up.requests[seen:] if b"tools/call" in r.body]
+
+
+def test_the_session_unused_for_longest_makes_room(
+    start_gateway: Any, legacy_up: LegacyServer, clients: Any
+) -> None:
+    config = {"maxSessions": 3, "threads": 1, "upstreams": {"up": {"url": legacy_up.url}}}
+    gateway = start_gateway(config)
+    first, second, third = (clients(Legacy(gateway.url)) for _ in range(3))
+    for client in (first, second, third):
+        client.call("up_echo")
+    first.request("ping")
+    assert len(legacy_up.sessions) == 4  # and that of the gateway itself
+    fourth = clients(Legacy(gateway.url))
+    assert second.request("ping").status == 404
+    assert [c.request("ping").status for c in (first, third, fourth)] == [200] * 3
+    poll(lambda: len(legacy_up.ended) == 1, why="DELETE of the evicted one's session")
+    assert gateway.metric("mcp_sessions_evicted_total") == 1
+
+
+def test_sessions_in_use_do_not_make_room(
+    start_gateway: Any, legacy_up: LegacyServer, clients: Any
+) -> None:
+    config = {"maxSessions": 1, "threads": 1, "upstreams": {"up": {"url": legacy_up.url}}}
+    gateway = start_gateway(config)
+    first = clients(Legacy(gateway.url))
+    first.listen()
+    params = {"protocolVersion": "2025-11-25", "capabilities": {}}
+    second = clients(Legacy(gateway.url, connect=False))
+    assert second.request("initialize", params).status == 503
+    assert first.request("ping").status == 200
+
+
+def test_sessions_of_clients_that_never_say_goodbye_end(
+    start_gateway: Any, legacy_up: LegacyServer, clients: Any
+) -> None:
+    config = {"timeouts": {"sessionIdle": "1s"}, "upstreams": {"up": {"url": legacy_up.url}}}
+    gateway = start_gateway(config)
+    for _ in range(20):
+        client = clients(Legacy(gateway.url))
+        client.call("up_echo")
+        client.close()
+    poll(lambda: gateway.metric("mcp_sessions_active") == 0, timeout=30, why="the sweep")
+    poll(lambda: len(legacy_up.ended) == 20, why="the end of the upstream's sessions")
+    assert gateway.metric("mcp_gateway_charged_bytes") >= 0
