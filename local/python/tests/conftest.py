@@ -17,6 +17,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 REPOSITORY = ROOT.parents[1]
+PROGRAM = ("/usr/bin/python3", "-m", "headgate_local")
 sys.path.insert(0, str(ROOT))
 
 
@@ -33,7 +34,7 @@ class Client:
 
     def __init__(self, workspace: pathlib.Path, env: dict[str, str], capabilities: Any) -> None:
         self.process = subprocess.Popen(
-            ["/usr/bin/python3", "-m", "headgate_local", "--workspace", str(workspace)],
+            [*PROGRAM, "--workspace", str(workspace)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -173,9 +174,7 @@ def describe(workspace: Any) -> Callable[..., Any]:
         folder = workspace(files) if isinstance(files, dict) else files
         done = subprocess.run(
             [
-                "/usr/bin/python3",
-                "-m",
-                "headgate_local",
+                *PROGRAM,
                 "--describe",
                 "--workspace",
                 folder,

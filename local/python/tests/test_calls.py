@@ -84,7 +84,7 @@ def test_an_unknown_tool_is_an_error_of_the_protocol(serve: Any) -> None:
     assert e.value.code == -32602
 
 
-def test_what_a_tool_prints_is_logged_with_its_name_and_never_meets_the_protocol(
+def test_what_a_tool_prints_is_logged_and_never_meets_the_protocol(
     serve: Any,
 ) -> None:
     client = serve(BASIC)
