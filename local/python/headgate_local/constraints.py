@@ -49,6 +49,8 @@ class Rules:
             self._limits(each)
         if is_field(said):
             self._field(said)
+            if getattr(said, "discriminator", None):
+                self.unknown.append(said)
         elif before == self._snapshot() and not is_plain(said):
             self.unknown.append(said)
 

@@ -12,11 +12,15 @@ from .scalars import Check, Invalid
 Json = dict[str, Any]
 
 
+def installed() -> Any:
+    """The pydantic that the user's files have imported; None when it is our stand-in."""
+    module: Any = sys.modules.get("pydantic")
+    return None if module is None or "__headgate__" in vars(module) else module
+
+
 def version() -> str | None:
-    """The version of pydantic that the user's files have imported."""
-    module = sys.modules.get("pydantic")
-    found = getattr(module, "VERSION", None)
-    return str(found) if found and not hasattr(module, "__headgate__") else None
+    found = getattr(installed(), "VERSION", None)
+    return str(found) if found else None
 
 
 def is_model(hint: Any) -> bool:
@@ -43,10 +47,10 @@ def model(hint: Any, output: bool) -> tuple[Json, Check]:
 def shape(hint: Any, output: bool) -> tuple[Json, Check] | None:
     """Schema and check of anything that pydantic understands; None without pydantic 2, except
     models of 1."""
-    pydantic: Any = sys.modules.get("pydantic")
+    pydantic = installed()
     if hasattr(hint, "parse_obj") and not hasattr(hint, "__pydantic_validator__"):
         return _first(hint)
-    if not hasattr(pydantic, "TypeAdapter") or hasattr(pydantic, "__headgate__"):
+    if not hasattr(pydantic, "TypeAdapter"):
         return None
     try:
         adapter = pydantic.TypeAdapter(hint)
@@ -124,12 +128,15 @@ def tidy(schema: Json) -> Json:
             if key not in ("default", "examples", "const", "enum")
             else value
             for key, value in node.items()
-            if members or not (key == "title" and isinstance(value, str))
+            if members or not (key == "title" and isinstance(value, str) or key == "discriminator")
         }
 
+    root = str(schema.get("$ref", "")).rpartition("/")[2]
     out: Json = walk(schema, ())
     for name in list(kept):
         kept[name] = walk(defs[name], (name,))
+    if root in kept:
+        out = {"$ref": f"#/$defs/{root}"}
     if kept:
         out["$defs"] = kept
     return out

@@ -40,8 +40,6 @@ def output_schema(hint: Any, problems: list[str]) -> Json | None:
     except SchemaError as e:
         problems.append(f"no output schema: {e}")
         return None
-    if not schema:
-        return None
     root = builder.finish(schema)
     if root.get("type") == "object":
         return root

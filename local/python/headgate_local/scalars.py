@@ -50,7 +50,7 @@ def take_str(value: Any, strict: bool) -> str:
     raise Invalid("must be a string")
 
 
-INTEGER = re.compile(r"[+-]?[0-9]+(?:_[0-9]+)*(?:\.0*)?")
+INTEGER = re.compile(r"[+-]?[0-9]+(?:_[0-9]+)*(?:\.0+)?")
 
 
 def take_int(value: Any, strict: bool) -> int:
@@ -59,7 +59,7 @@ def take_int(value: Any, strict: bool) -> int:
     if not strict:
         if isinstance(value, (bool, int)):
             return int(value)
-        if isinstance(value, float) and value.is_integer():
+        if isinstance(value, float) and value.is_integer() and abs(value) < 2**63:
             return int(value)
         if isinstance(value, str):
             text = value.strip()
@@ -109,7 +109,7 @@ def take_bytes(value: Any, strict: bool) -> bytes:
 
 
 def take_complex(value: Any, strict: bool) -> complex:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if isinstance(value, (int, float)):
         return complex(value)
     if not strict and isinstance(value, str):
         try:
@@ -132,13 +132,13 @@ def take_decimal(value: Any, strict: bool) -> Decimal:
     raise Invalid("must be a decimal number")
 
 
-def from_text(kind: Callable[[str], Any], exact: type, name: str) -> Check:
-    """A check for a type that is made from its text."""
+def from_text(kind: Callable[[Any], Any], exact: type, name: str, source: Any = str) -> Check:
+    """A check for a type that is made from its text, or from what else `source` names."""
 
     def take(value: Any, strict: bool) -> Any:
         if isinstance(value, exact):
             return value
-        if not strict and isinstance(value, str):
+        if not strict and isinstance(value, source):
             try:
                 return kind(value)
             except (ValueError, re.error):
@@ -148,6 +148,7 @@ def from_text(kind: Callable[[str], Any], exact: type, name: str) -> Check:
     return take
 
 
+SECONDS = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?")
 # Numbers above this are milliseconds, not seconds (pydantic's watershed).
 WATERSHED = 2e10
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -155,11 +156,8 @@ EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 def moment(value: Any) -> dt.datetime | None:
     """A point in time from seconds or milliseconds; None when it is no number or out of range."""
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
+    if isinstance(value, str) and SECONDS.fullmatch(value):
+        value = float(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
@@ -206,7 +204,7 @@ def take_time(value: Any, strict: bool) -> dt.time:
     if isinstance(value, dt.time):
         return value
     if not strict:
-        if isinstance(value, str):
+        if isinstance(value, str) and ":" in value:
             try:
                 return dt.time.fromisoformat(value.strip())
             except ValueError:
@@ -251,8 +249,7 @@ def take_timedelta(value: Any, strict: bool) -> dt.timedelta:
                 made = duration(value.strip())
                 if made is not None:
                     return made
-                value = float(value)
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
+            elif isinstance(value, (int, float)):
                 return dt.timedelta(seconds=value)
         except (ValueError, OverflowError):
             pass
@@ -262,8 +259,6 @@ def take_timedelta(value: Any, strict: bool) -> dt.timedelta:
 def text_schema(format_: str) -> dict[str, Any]:
     return {"type": "string", "format": format_}
 
-
-DECIMAL_PATTERN = r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$"
 
 # A plain type: its schema, and its check.
 SCALARS: dict[Any, tuple[dict[str, Any], Check]] = {
@@ -278,10 +273,7 @@ SCALARS: dict[Any, tuple[dict[str, Any], Check]] = {
     dt.date: (text_schema("date"), take_date),
     dt.time: (text_schema("time"), take_time),
     dt.timedelta: (text_schema("duration"), take_timedelta),
-    Decimal: (
-        {"anyOf": [{"type": "number"}, {"type": "string", "pattern": DECIMAL_PATTERN}]},
-        take_decimal,
-    ),
+    Decimal: ({"anyOf": [{"type": "number"}, {"type": "string"}]}, take_decimal),
     uuid.UUID: (text_schema("uuid"), from_text(uuid.UUID, uuid.UUID, "a UUID")),
     re.Pattern: (text_schema("regex"), from_text(re.compile, re.Pattern, "a regular expression")),
 }
@@ -297,5 +289,5 @@ for address_kind, address_format in (
 ):
     SCALARS[address_kind] = (
         text_schema(address_format),
-        from_text(address_kind, address_kind, f"an address ({address_format})"),
+        from_text(address_kind, address_kind, f"an address ({address_format})", (str, int)),
     )

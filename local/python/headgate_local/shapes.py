@@ -42,7 +42,7 @@ LISTS: dict[Any, Callable[[Any], Any]] = {
     tuple: tuple,
     set: set,
     frozenset: frozenset,
-    abc.Set: set,
+    abc.Set: frozenset,
     abc.MutableSet: set,
     **dict.fromkeys(
         (abc.Sequence, abc.MutableSequence, abc.Collection, abc.Container, abc.Iterable,
@@ -123,7 +123,7 @@ class Builder:
         ):  # fmt: skip
             return self.shape(get_args(hint)[0], env)
         if origin in LISTS or hint in LISTS:
-            return self._list(origin or hint, get_args(hint), env)
+            return self._list(hint, origin or hint, get_args(hint), env)
         if origin in MAPPINGS or hint in MAPPINGS:
             return self._mapping(origin or hint, get_args(hint), env)
         if isinstance(origin, type) and not foreign.is_model(hint):
@@ -147,29 +147,27 @@ class Builder:
         if rules.unknown:
             whole = foreign.shape(hint, self.output)
             if whole is not None:
-                return Shape(*whole)
+                return self._hoisted(*whole)
         if rules.description is None and len(texts) == len(said) == 1:
             rules.description = texts[0]
         base = self.shape(inner, env)
         return Shape(rules.write(base.schema), rules.guard(base.check), base.weight)
 
     def _union(self, members: list[Any], env: dict[Any, Any]) -> Shape:
+        members = [each for each in members if each is not type(None)] + [
+            each for each in members if each is type(None)
+        ]
         shapes = [self.shape(each, env) for each in members]
         schemas: list[Json] = []
         for each in shapes:
             if each.schema not in schemas:
                 schemas.append(each.schema)
-        if any(not schema for schema in schemas):
-            schema: Json = {"anyOf": schemas} if len(schemas) > 1 else {}
-        else:
-            schema = {"anyOf": schemas} if len(schemas) > 1 else schemas[0]
+        schema: Json = {"anyOf": schemas} if len(schemas) > 1 else schemas[0]
         return Shape(schema, union_check(shapes))
 
-    def _list(self, kind: Any, args: tuple[Any, ...], env: dict[Any, Any]) -> Shape:
+    def _list(self, hint: Any, kind: Any, args: tuple[Any, ...], env: dict[Any, Any]) -> Shape:
         make = LISTS[kind]
-        if kind is tuple and args and not (len(args) == 2 and args[1] is ...):
-            if args == ((),):
-                args = ()
+        if hint == tuple[()] or kind is tuple and args and args[1:] != (...,):
             return self._fixed([self.shape(each, env) for each in args], len(args), tuple)
         item = self.shape(args[0], env) if args else Shape({}, take_any)
         schema: Json = {"type": "array", "items": item.schema}
@@ -193,13 +191,22 @@ class Builder:
         if pattern:
             schema = {"type": "object", "patternProperties": {pattern: value.schema}}
         elif "enum" in key.schema or "const" in key.schema:
-            schema["propertyNames"] = key.schema
-        return Shape(schema, mapping_check(key.check, value.check, MAPPINGS[kind]))
+            names = dict(key.schema)
+            if get_origin(args[0]) is Literal:
+                names.pop("type", None)
+            schema["propertyNames"] = names
+        make = MAPPINGS[kind]
+        if kind is collections.defaultdict:
+            factory = args[1] if len(args) > 1 and callable(args[1]) else None
+
+            def make(items: Any) -> Any:
+                return collections.defaultdict(factory, items)
+
+        return Shape(schema, mapping_check(key.check, value.check, make))
 
     def _class(self, hint: Any, env: dict[Any, Any], alias: Any = None) -> Shape:
         if foreign.is_model(hint) or foreign.is_model(alias):
-            schema, check = foreign.model(alias or hint, self.output)
-            return Shape(schema, check)
+            return self._hoisted(*foreign.model(alias or hint, self.output))
         if not isinstance(hint, type):
             return self._delegated(hint)
         if issubclass(hint, enum.Enum):
@@ -215,12 +222,17 @@ class Builder:
             return self._recursive(alias or hint, lambda: self._stand_in(hint, fields(), env))
         return self._delegated(hint)
 
+    def _hoisted(self, schema: Json, check: Check) -> Shape:
+        """A schema of pydantic, whose definitions belong to the whole."""
+        self.defs |= schema.pop("$defs", {})
+        return Shape(schema, check)
+
     def _delegated(self, hint: Any) -> Shape:
         """What we do not know: a type of pydantic, or a subclass of a plain type, or nothing."""
         if foreign.knows(hint):
             whole = foreign.shape(hint, self.output)
             if whole is not None:
-                return Shape(*whole)
+                return self._hoisted(*whole)
         for plain in (str, int, float, bytes):
             if isinstance(hint, type) and issubclass(hint, plain) and self.output:
                 return self.shape(plain)
@@ -438,8 +450,6 @@ def enumeration(kind: type[enum.Enum]) -> Shape:
     except TypeError:
         table = {}
     schema: Json = {"enum": [default_of(v).get("default", str(v)) for v in values]} | typed(values)
-    if len(values) == 1:
-        schema = {"const": schema.pop("enum")[0], **schema}
     text = kind.__dict__.get("__doc__")
     if text and text != "An enumeration.":
         schema["description"] = inspect.cleandoc(text)
