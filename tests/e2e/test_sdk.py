@@ -145,7 +145,11 @@ def check_everything(outcomes: list[Any]) -> None:
     assert len(set(tools)) == len(tools) and all(t.startswith("ev_") for t in tools)
     assert "hello é" in said(echo) and "42" in said(total)
     assert structured["structuredContent"]["conditions"]
-    assert long["progress"] == sorted(long["progress"]) and len(long["progress"]) == 3
+    # The server asks each new client for its roots after a while. When that falls into this call, a
+    # modern SDK is asked between two steps, reports that round as a step of its own, and a step
+    # that passes meanwhile has no listener.
+    steps = [p for p in (1, 2, 3) if p in long["progress"]]
+    assert steps[:2] == [1, 2] and len(long["progress"]) in (3, 4)
     assert "ev_simple-prompt" in prompts and prompt["messages"]
     assert resources
 
