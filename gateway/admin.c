@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "gateway/local.h"
 #include "gateway/watch.h"
 
 #include <malloc.h>
@@ -131,6 +132,7 @@ static const char *transport_name(enum mount_transport t)
     case MOUNT_HTTP: return "http";
     case MOUNT_SSE: return "sse";
     case MOUNT_STDIO: return "stdio";
+    case MOUNT_LOCAL: return "local";
     }
     return NULL;
 }
@@ -366,6 +368,11 @@ static void do_upstreams(struct gateway *gw, struct admin_answer *out)
     admin_upstreams(gw, &out->body);
 }
 
+static void do_local(struct gateway *gw, struct admin_answer *out)
+{
+    local_status(gw->local, &out->body);
+}
+
 static void do_tools(struct gateway *gw, struct admin_answer *out)
 {
     admin_entries(gw, KIND_TOOLS, &out->body);
@@ -420,15 +427,11 @@ static const struct route {
     const char *path, *method;
     void (*fn)(struct gateway *gw, struct admin_answer *out);
 } routes[] = {
-    {"/api/info", "GET", do_info},
-    {"/api/upstreams", "GET", do_upstreams},
-    {"/api/tools", "GET", do_tools},
-    {"/api/prompts", "GET", do_prompts},
-    {"/api/resources", "GET", do_resources},
-    {"/metrics", "GET", do_metrics},
-    {"/debug/info", "GET", do_debug},
-    {"/reload", "POST", do_reload},
-    {"/drain", "POST", do_drain},
+    {"/api/info", "GET", do_info},       {"/api/upstreams", "GET", do_upstreams},
+    {"/api/local", "GET", do_local},     {"/api/tools", "GET", do_tools},
+    {"/api/prompts", "GET", do_prompts}, {"/api/resources", "GET", do_resources},
+    {"/metrics", "GET", do_metrics},     {"/debug/info", "GET", do_debug},
+    {"/reload", "POST", do_reload},      {"/drain", "POST", do_drain},
 };
 
 static const struct route *find_route(const struct gateway *gw, struct str path)

@@ -69,7 +69,8 @@ struct call {
     struct principal *principal;     /* counted */
     const struct exchange *exchange; /* by which it came, until call_admit returned; NULL: none */
     bool legacy_client;
-    struct session *session;             /* legacy clients; NULL for the gateway's own calls */
+    struct session *session; /* legacy clients; NULL for the gateway's own calls */
+    struct str session_name; /* its id, where the session itself is on another shard; or empty */
     struct str client_caps, client_info; /* raw JSON objects, or empty */
     unsigned caps;                       /* what a modern client can answer: enum client_cap */
     struct str affinity; /* keeps its upstream sessions apart from others of its principal */

@@ -170,7 +170,7 @@ static bool parse_file(struct config_draft *d, const char *name, struct yaml_doc
 
 static void check_later_keys(const struct option_reader *r, const struct yaml_node *root)
 {
-    static const char *const later[] = {"local", "tenants"};
+    static const char *const later[] = {"tenants"};
     for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
         const struct yaml_node *n = yaml_get(root, later[i]);
         if (n && n->kind != YAML_NULL)
@@ -209,7 +209,7 @@ static void draft_init(struct config_draft *d, const char *file, char *const *en
                        struct config_problems *problems)
 {
     *d = (struct config_draft){
-        .c = {.refs = 1, .lame_duck_ms = -1},
+        .c = {.refs = 1, .lame_duck_ms = -1, .local = {.strict = -1, .mask_errors = -1}},
         .mode = CONFIG_MODE_UNSET,
         .on_duplicate = -1,
         .auth.type = -1,
@@ -248,6 +248,7 @@ struct config *config_load(const char *file, char *const *environ, const char *c
     config_read_keys(&d);
     config_check_store(&d);
     config_read_auth(&d, &doc);
+    config_check_local(&d);
     config_read_mounts(&d, &doc);
     config_read_limits(&d, doc.root);
     yaml_doc_fini(&doc);

@@ -9,10 +9,11 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "base/str.h"
+#include "gateway/config_local.h"
 #include "gateway/rate.h"
 #include "store/store.h"
 
-enum mount_transport { MOUNT_HTTP, MOUNT_SSE, MOUNT_STDIO };
+enum mount_transport { MOUNT_HTTP, MOUNT_SSE, MOUNT_STDIO, MOUNT_LOCAL };
 enum era_pin { ERA_PIN_AUTO, ERA_PIN_MODERN, ERA_PIN_LEGACY };
 /* auto: HTTP servers that hand out session ids get one session a client; stdio is shared. */
 enum session_mode { SESSION_AUTO, SESSION_SHARED, SESSION_PER_CLIENT };
@@ -127,6 +128,12 @@ static inline bool mount_is_local(const struct mount_config *m)
     return m->local;
 }
 
+/* Is it spoken to over HTTP? */
+static inline bool mount_is_http(const struct mount_config *m)
+{
+    return m->transport == MOUNT_HTTP || m->transport == MOUNT_SSE;
+}
+
 struct config {
     int refs;
     strlist listen;     /* "127.0.0.1:8000"; at least one */
@@ -138,6 +145,7 @@ struct config {
     enum log_level log_level;
     bool log_json;
     bool metrics_enabled, ui_enabled;
+    bool debuggable;       /* core dumps, ptrace */
     int threads;           /* data threads, 1..64 */
     bool gateway_mode;     /* mounts are used */
     bool production;       /* MCP_ENV is prod, production or staging */
@@ -175,6 +183,7 @@ struct config {
     size_t trusted_proxy_count;
     struct mount_config *mounts;
     size_t mount_count;
+    struct local_config local;
     char *source; /* the file read, for messages; NULL when none */
     enum auth_type auth_type;
     struct auth_config auth;

@@ -233,16 +233,28 @@ static bool check_mode(struct config_draft *d, bool in_file)
     return d->c.gateway_mode;
 }
 
+/* First, so that its URIs stay as they are. */
+static void add_local(struct mounts *ms)
+{
+    struct yaml_node nowhere = {.kind = YAML_NULL};
+    struct mount_draft m;
+    draft_init(&m);
+    config_local_mount(&ms->d->c, &m.m);
+    append(ms, &m, &nowhere, "local");
+}
+
 void config_read_mounts(struct config_draft *d, struct yaml_doc *doc)
 {
     struct mounts ms = {.d = d, .doc = doc, .reader = config_plain_reader(d)};
     ms.reader.table = &mount_table;
     ms.reader.origins = NULL;
-    if (!check_mode(d, has_mounts(doc->root)))
-        return;
-    ms.origins = xcalloc(MAX_MOUNTS, sizeof *ms.origins);
-    read_file_sections(&ms, doc->root);
-    if (d->mount_servers && d->mode == CONFIG_MODE_GATEWAY)
+    bool gateway = check_mode(d, has_mounts(doc->root));
+    ms.origins = xcalloc(MAX_MOUNTS + 1, sizeof *ms.origins);
+    if (d->c.local.enabled)
+        add_local(&ms);
+    if (gateway)
+        read_file_sections(&ms, doc->root);
+    if (gateway && d->mount_servers && d->mode == CONFIG_MODE_GATEWAY)
         read_variable(&ms);
     check_pairwise(&ms);
     check_renames(&ms);

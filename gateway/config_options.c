@@ -2,6 +2,7 @@
  * people. */
 #include "base/json.h"
 #include "gateway/config_parts.h"
+#include "local/sandbox.h"
 
 #define GIB (1024LL * 1024 * 1024)
 
@@ -35,6 +36,16 @@ static const struct option_choice auth_types[] = {
     {NULL, 0},
 };
 
+static const struct option_choice booleans[] = {
+    {"true", true}, {"false", false}, {"", 0},     {"yes", true}, {"no", false},
+    {"on", true},   {"off", false},   {"1", true}, {"0", false},  {NULL, 0}};
+static const struct option_choice sandbox_profiles[] = {{"pure", SANDBOX_PURE},
+                                                        {"net", SANDBOX_NET},
+                                                        {"exec", SANDBOX_EXEC},
+                                                        {"off", SANDBOX_OFF},
+                                                        {NULL, 0}};
+static const struct option_choice sandbox_required[] = {
+    {"false", false}, {"strict", true}, {"", 0}, {"true", true}, {NULL, 0}};
 static const struct option config_rows[] = {
     {
         .name = "listen",
@@ -314,6 +325,13 @@ static const struct option config_rows[] = {
         .def = "true",
         .env = {"MCP_UI_ENABLED"},
         .help = "Serve the web interface at `/ui`.",
+    },
+    {
+        .name = "debuggable",
+        .type = OPT_BOOL,
+        OPT_AT(config_draft, c.debuggable),
+        .def = "false",
+        .help = "Let debuggers attach, and processes of the same user read memory and environment.",
     },
     {
         .name = "threads",
@@ -597,6 +615,7 @@ static const struct option config_rows[] = {
         .flags = OPT_INPUT,
         .help = "The name of a variable that holds them, separated by commas.",
     },
+#include "gateway/config_local.def"
     {
         .name = "store",
         .type = OPT_STRING,
@@ -785,7 +804,6 @@ static const struct option config_rows[] = {
     },
     /* Without help: known, judged by config.c, not offered. */
     {.name = "inputs", .type = OPT_SUBTREE},
-    {.name = "local", .type = OPT_SUBTREE},
     {.name = "tenants", .type = OPT_SUBTREE},
 };
 

@@ -99,6 +99,10 @@ void config_fini(struct config *c);
 void config_merge_host_port(struct config_draft *d);
 /* Checks and completes everything but the keys and the mounts. */
 void config_check(struct config_draft *d);
+/* Is there a local provider? Checks and completes its options. */
+void config_check_local(struct config_draft *d);
+/* Its mount, made of the options. */
+void config_local_mount(const struct config *c, struct mount_config *m);
 /* Reads the sealing keys, or makes one. */
 void config_read_keys(struct config_draft *d);
 /* Reads and checks where the shared state is; after the keys. */

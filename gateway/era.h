@@ -31,6 +31,7 @@ bool era_is_modern_or_later(struct str version);
 #define META_SERVER       "io.modelcontextprotocol/serverInfo"
 #define META_SUBSCRIPTION "io.modelcontextprotocol/subscriptionId"
 #define META_TASK         "io.modelcontextprotocol/related-task"
+#define META_CALLER       "dev.headgate/caller" /* who calls, for local tools; never from outside */
 
 /* The index of an MCP log level ("debug" = 0 … "emergency" = 7), or -1. */
 int era_log_level(struct str name);

@@ -1,5 +1,6 @@
 /* The codec towards servers of both eras. Params go through as they came; only the target's name,
  * reserved members of _meta and our own state are replaced. */
+#include "base/clock.h"
 #include "gateway/catalog.h"
 #include "gateway/convert.h"
 #include "gateway/era.h"
@@ -50,6 +51,19 @@ static void hide_tasks(struct json_edits *es, const struct json_doc *d, uint32_t
             json_edit_remove(es, d, ext, k);
 }
 
+/* What a local tool may know of its caller. */
+static void caller_members(const struct call *c, struct buf *out)
+{
+    char name[65];
+    int64_t left = c->ureq ? c->ureq->max_at_ms - clock_ms() : 0;
+    local_session_name(c, name);
+    buf_addf(out, "\"" META_CALLER "\":{\"session\":\"%s\",\"principal\":", name);
+    json_write_str(out, principal_key(c->principal));
+    buf_adds(out, ",\"tenant\":");
+    json_write_str(out, str_of(c->principal->tenant));
+    buf_addf(out, ",\"deadlineMs\":%lld}", (long long)(left > 0 ? left : 0));
+}
+
 static void edit_meta(const struct call *c, bool to_modern, struct str id, uint32_t meta,
                       struct json_edits *es, struct str insert)
 {
@@ -57,7 +71,8 @@ static void edit_meta(const struct call *c, bool to_modern, struct str id, uint3
     for (uint32_t k = json_first(d, meta); k != JSON_NONE; k = json_next(d, meta, k)) {
         if (json_str_eq(d, k, STR("progressToken")))
             json_edit_replace(es, d, k + 1, id);
-        else if (is_foreign(d, k) || ((!to_modern || c->legacy_client) && is_reserved(d, k)))
+        else if (is_foreign(d, k) || json_str_eq(d, k, STR(META_CALLER)) ||
+                 ((!to_modern || c->legacy_client) && is_reserved(d, k)))
             json_edit_remove(es, d, meta, k);
     }
     if (insert.n)
@@ -66,7 +81,8 @@ static void edit_meta(const struct call *c, bool to_modern, struct str id, uint3
         hide_tasks(es, d, meta);
 }
 
-static void add_params(const struct call *c, bool to_modern, uint64_t id, struct buf *body)
+static void add_params(const struct call *c, bool to_modern, bool to_worker, uint64_t id,
+                       struct buf *body)
 {
     const struct json_doc *d = c->doc;
     struct json_edits es = {0};
@@ -75,6 +91,8 @@ static void add_params(const struct call *c, bool to_modern, uint64_t id, struct
     struct str ids = {idz, (size_t)snprintf(idz, sizeof idz, "%llu", (unsigned long long)id)};
     if (to_modern && c->legacy_client)
         modern_members(c, &members);
+    if (to_worker)
+        caller_members(c, &members);
     if (members.n)
         buf_addf(&wrapped, "\"_meta\":{%.*s}", (int)members.n, members.p);
     if (c->params == JSON_NONE) {
@@ -170,7 +188,7 @@ void era_upstream_call(const struct call *c, const struct usession *us, uint64_t
     buf_add_str(body, STR(",\"method\":\""));
     buf_add_str(body, c->method->name);
     buf_add_str(body, STR("\",\"params\":"));
-    add_params(c, modern, id, body);
+    add_params(c, modern, us && us->worker, id, body);
     buf_addc(body, '}');
 }
 
@@ -225,9 +243,8 @@ void era_upstream_initialize(const struct usession *us, struct buf *params)
      * see them. */
     const struct mount_config *m = us->up->cfg;
     const struct shard *watcher = us->up->home ? us->up->home : &us->up->shard->gw->control;
-    bool watch =
-        us->up->shard == watcher && (m->session == SESSION_PER_CLIENT ||
-                                     (m->session == SESSION_AUTO && m->transport != MOUNT_STDIO));
+    bool watch = us->up->shard == watcher && (m->session == SESSION_PER_CLIENT ||
+                                              (m->session == SESSION_AUTO && mount_is_http(m)));
     buf_addf(params, "{\"protocolVersion\":\"%s\",\"capabilities\":",
              us->owner ? session_version(us->owner) : era_latest_legacy());
     if (us->owner)

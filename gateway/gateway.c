@@ -9,6 +9,7 @@
 #include "gateway/gate.h"
 #include "gateway/http_server.h"
 #include "gateway/listen.h"
+#include "gateway/local.h"
 #include "gateway/park.h"
 #include "gateway/session.h"
 #include "gateway/watch.h"
@@ -158,7 +159,7 @@ static void take_config(struct shard *s, void *arg)
     struct upstream **old = s->upstreams;
     size_t old_count = s->upstream_count;
     s->config = fresh;
-    s->upstream_count = fresh->gateway_mode ? fresh->mount_count : 0;
+    s->upstream_count = fresh->mount_count;
     s->upstreams = xcalloc(s->upstream_count, sizeof *s->upstreams);
     for (size_t i = 0; i < s->upstream_count; i++) {
         /* The index is part of an upstream's identity: what sessions and relays hold goes by it. */
@@ -215,6 +216,7 @@ bool gateway_reload(struct gateway *gw, struct err *e)
                  L_STR("what", "listen and threads take effect at the next start"));
     log_info("config.reloaded", L_INT("upstreams", c->mount_count));
     apply_config(gw, c);
+    local_configure(gw->local, c);
     watch_start(gw->watch, NULL, NULL);
     return true;
 }
@@ -321,6 +323,7 @@ static void shard_fini(struct shard *s)
     http_server_free(&s->http);
     store_close(&s->store);
     gate_free(&s->gate);
+    local_gen_unref(&s->local_gen);
     loop_free(&s->loop);
     catalog_unref(&s->catalog);
     config_unref(&s->config);
@@ -507,6 +510,7 @@ static bool start(struct gateway *gw, struct config *c, struct err *e)
         shard_init(&gw->shards[i], gw, i);
     gw->jwks = jwks_keeper_new(gw->control.loop);
     gw->watch = watch_new(gw);
+    gw->local = local_new(gw);
     gw->admin = admin_start(gw, e);
     if (!gw->admin)
         return false;
@@ -517,6 +521,7 @@ static bool start(struct gateway *gw, struct config *c, struct err *e)
     for (int i = 0; i < gw->shard_count; i++)
         if (pthread_create(&gw->shards[i].thread, NULL, shard_main, &gw->shards[i]) != 0)
             return err_set(e, ERR_SYSTEM, "cannot start a thread: %s", strerror(errno));
+    local_configure(gw->local, c);
     watch_start(gw->watch, on_settled, gw);
     return true;
 }
@@ -534,6 +539,7 @@ static void stop(struct gateway *gw)
     net_resolver_stop();
     for (int i = 0; i < gw->shard_count; i++)
         shard_fini(&gw->shards[i]);
+    local_free(&gw->local);
     if (gw->control.loop)
         shard_fini(&gw->control);
     store_hub_free(&gw->store_hub);

@@ -24,6 +24,8 @@ struct upstream;
 struct watch;
 struct spawner;
 struct admin;
+struct local;
+struct local_gen;
 struct parks;
 
 /* One loop's share. All its members belong to its thread, but for what is marked atomic. */
@@ -44,6 +46,7 @@ struct shard {
     struct parks *parks;         /* calls that wait for a modern client's answers */
     struct cache *cache;         /* data shards */
     bool limits_alone;           /* the store was away at the last decision on a limit */
+    struct local_gen *local_gen; /* counted; NULL: no local provider, or none yet */
     bool draining;
     struct json_doc scratch_doc; /* for a message that is dealt with at once */
     struct buf scratch;          /* for bytes that are sent at once */
@@ -74,6 +77,7 @@ struct gateway {
     struct watch *watch; /* control's view of the mounts */
     struct admin *admin;
     struct jwks_keeper *jwks; /* control's: the issuers' keys */
+    struct local *local;      /* control's view of the Python tools */
     struct parks_book parked;
     strlist bound, admin_bound; /* addresses as printed */
     int *listen_fds, *admin_fds;

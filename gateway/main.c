@@ -20,6 +20,8 @@ static int usage(FILE *to)
                   "headgate " HEADGATE_VERSION ": one MCP endpoint in front of many MCP servers\n\n"
                   "  headgate run [--config FILE] [--OPTION=VALUE …]  serve (default file: "
                   "headgate.yaml, if there is one)\n"
+                  "  headgate local DIR [--OPTION=VALUE …]             serve the Python tools of a "
+                  "folder, and nothing else\n"
                   "  headgate check [--live] FILE                     check a configuration; "
                   "--live: try its upstreams too\n"
                   "  headgate version\n\nOptions:\n%.*s",
@@ -79,7 +81,8 @@ static int serve(const struct arguments *a)
     struct config *c = load(a);
     int code = 2;
     if (c) {
-        (void)prctl(PR_SET_DUMPABLE, 0);
+        if (!c->debuggable)
+            (void)prctl(PR_SET_DUMPABLE, 0);
         metrics_rows_init();
         log_configure(c->log_level, c->log_json);
         log_start();
@@ -106,6 +109,26 @@ static int check(const struct arguments *a)
     return 0;
 }
 
+/* The folder came where a file might stand. */
+static int serve_local(struct arguments *a)
+{
+    static const char mode[] = "--mode=server";
+    struct buf folder = {0};
+    if (!a->file || a->flag_count > 61) {
+        (void)fprintf(stderr, "headgate local: name the folder with tools/ resources/ prompts/ "
+                              "knowledge/\n");
+        return 2;
+    }
+    buf_addf(&folder, "--local.inline=%s", a->file);
+    buf_addc(&folder, '\0');
+    a->flags[a->flag_count++] = mode;
+    a->flags[a->flag_count++] = folder.p;
+    a->file = NULL;
+    int code = serve(a);
+    buf_fini(&folder);
+    return code;
+}
+
 int main(int argc, char **argv)
 {
     struct arguments a = {0};
@@ -126,6 +149,8 @@ int main(int argc, char **argv)
     }
     if (strcmp(command, "check") == 0)
         return check(&a);
+    if (strcmp(command, "local") == 0)
+        return serve_local(&a);
     if (strcmp(command, "run") != 0) {
         (void)fprintf(stderr, "headgate: no command %s (headgate --help)\n", command);
         return 2;

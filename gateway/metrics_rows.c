@@ -93,6 +93,18 @@ const struct metric_def metric_rows[M_ROWS] = {
     [M_CACHE_BYTES] = {"mcp_cache_bytes", "Memory of the results kept.", METRIC_GAUGE, NULL, NULL},
     [M_AUTH] = {"mcp_gateway_auth_total", "Requests by what authentication said.", METRIC_COUNTER,
                 "result", NULL},
+    [M_LOCAL_WORKERS] = {"mcp_local_workers", "Python workers ready.", METRIC_GAUGE, NULL, NULL},
+    [M_LOCAL_QUEUED] = {"mcp_local_queued", "Calls that wait for a Python worker.", METRIC_GAUGE,
+                        NULL, NULL},
+    [M_LOCAL_CRASHES] = {"mcp_local_worker_crashes_total", "Python workers that ended unasked.",
+                         METRIC_COUNTER, NULL, NULL},
+    [M_LOCAL_TIMEOUTS] = {"mcp_local_timeouts_total", "Calls of Python tools that ran out of time.",
+                          METRIC_COUNTER, NULL, NULL},
+    [M_LOCAL_LOADS] = {"mcp_local_loads_total", "Loads of the local files.", METRIC_COUNTER,
+                       "result", NULL},
+    [M_SANDBOX_LEVEL] = {"mcp_sandbox_level",
+                         "What confines Python workers: 0 off, 1 limits, 2 partly, 3 full.",
+                         METRIC_GAUGE, "profile", NULL},
 };
 
 static struct metric *single[M_ROWS];

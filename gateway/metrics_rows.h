@@ -46,6 +46,12 @@ enum metric_row {
     M_CACHE_ENTRIES,       /* mcp_cache_entries */
     M_CACHE_BYTES,         /* mcp_cache_bytes */
     M_AUTH,                /* mcp_gateway_auth_total{result} */
+    M_LOCAL_WORKERS,       /* mcp_local_workers */
+    M_LOCAL_QUEUED,        /* mcp_local_queued */
+    M_LOCAL_CRASHES,       /* mcp_local_worker_crashes_total */
+    M_LOCAL_TIMEOUTS,      /* mcp_local_timeouts_total */
+    M_LOCAL_LOADS,         /* mcp_local_loads_total{result} */
+    M_SANDBOX_LEVEL,       /* mcp_sandbox_level{profile} */
     M_ROWS,
 };
 

@@ -51,7 +51,9 @@ struct urequest *urequest_new(struct upstream *u, struct usession *us)
 
 void urequest_unlink(struct urequest *r)
 {
-    if (r->us)
+    if (r->queued)
+        local_unlink(r);
+    else if (r->us)
         TAILQ_REMOVE(r->waiting ? &r->us->waiting : &r->us->reqs, r, link);
     r->waiting = false;
 }
@@ -74,10 +76,12 @@ static void urequest_destroy(void *arg)
     free(r);
 }
 
-static void rested(const struct urequest *r)
+static void rested(struct urequest *r)
 {
     if (r->us && r->us->pooled)
         upool_rest(r->us);
+    else if (r->lane)
+        local_rest(r);
 }
 
 /* Unhooks r; its memory lives until the end of the turn. */
@@ -107,6 +111,14 @@ void urequest_fail(struct urequest *r, const struct err *e)
         call_fail(c, &copy);
     else if (r->reply)
         r->reply(r, NULL, &copy);
+}
+
+void urequest_end(struct urequest *r, const struct outcome *o)
+{
+    struct call *c = r->call;
+    urequest_drop(r);
+    if (c)
+        call_finish(c, o);
 }
 
 static void on_fail_soon(void *arg)
@@ -140,7 +152,8 @@ static void on_timeout(void *arg)
     (void)err_set(&e, ERR_TIMEOUT, "upstream %s did not answer in time", r->up->cfg->name);
     if (r->us && r->us->state == US_READY && (r->call || !r->reply))
         tell_cancelled(r);
-    urequest_fail(r, &e);
+    if (!r->lane || !local_timed_out(r))
+        urequest_fail(r, &e);
 }
 
 enum { ASK_SLACK_MS = 5000, LEFTOVER_MS = 5000, PROBE_MS = 10000, CLOSE_POLL_MS = 100 };
@@ -159,6 +172,11 @@ static void arm(struct urequest *r, int64_t ms)
     else if (ms > left)
         ms = left;
     timer_set(&r->timer, r->up->shard->loop, ms, on_timeout, r);
+}
+
+void urequest_arm(struct urequest *r, int64_t ms)
+{
+    arm(r, ms);
 }
 
 static void on_leftover(void *arg)
@@ -339,11 +357,24 @@ static struct urequest *find_request(struct usession *us, uint64_t id)
     return NULL;
 }
 
+/* A worker's word for the call that its message belongs to. */
+static struct urequest *named_call(struct usession *us, const struct rpc_msg *m)
+{
+    int64_t id;
+    uint32_t meta = json_get(m->doc, m->params, STR("_meta"));
+    uint32_t tok = json_get(m->doc, meta, STR("dev.headgate/request"));
+    return us->worker && json_is(m->doc, tok, JSON_NUMBER) && json_int(m->doc, tok, &id)
+               ? find_request(us, (uint64_t)id)
+               : NULL;
+}
+
 /* The only call in flight: what a pipe says without an address can only belong to it (single-pipe
  * association). */
-static struct urequest *only_call(struct usession *us)
+static struct urequest *only_call(struct usession *us, const struct rpc_msg *m)
 {
-    struct urequest *r, *found = NULL;
+    struct urequest *r, *found = named_call(us, m);
+    if (found)
+        return found;
     TAILQ_FOREACH (r, &us->reqs, link) {
         if (!r->call)
             continue;
@@ -393,7 +424,7 @@ static void take_progress(struct usession *us, struct urequest *r, const struct 
 static void take_log(struct usession *us, struct urequest *r, const struct rpc_msg *m)
 {
     if (!r && us)
-        r = only_call(us);
+        r = only_call(us, m);
     if (r && r->call) {
         if (r->call->log_level != LOG_LEVEL_NONE)
             r->call->sink->log(r->call, m->doc, m->params);
@@ -502,7 +533,9 @@ static void take_request(struct usession *us, struct urequest *r, const struct r
         return;
     }
     if (!r)
-        r = only_call(us);
+        r = only_call(us, m);
+    if (us->worker && local_state(us, r ? r->call : NULL, m))
+        return;
     struct call *c = r && asks_call(us, r->call) ? r->call : NULL;
     bool fixed = rpc_is(m, STR("ping")) || (us->up->cfg->roots && rpc_is(m, STR("roots/list")));
     if (fixed || us->info.era == UP_MODERN || (!c && !us->owner)) {
@@ -520,7 +553,8 @@ static void take_request(struct usession *us, struct urequest *r, const struct r
                       .params = m->params};
     TAILQ_INSERT_TAIL(&us->asks, a, link);
     if (c) {
-        r->asks++;
+        if (r->asks++ == 0)
+            r->asked_ms = clock_ms();
         arm(r, 0);
         c->sink->input(c, a);
     } else {
@@ -555,8 +589,10 @@ static void ask_end(struct ask *a, struct str body)
 {
     if (a->us) {
         struct urequest *r = a->call ? a->call->ureq : NULL;
-        if (r && r->asks > 0 && --r->asks == 0)
+        if (r && r->asks > 0 && --r->asks == 0) {
+            r->max_at_ms += clock_ms() - r->asked_ms; /* a person's time is not the server's */
             arm(r, r->up->cfg->idle_ms);
+        }
         TAILQ_REMOVE(&a->us->asks, a, link);
         usession_send(a->us, body);
     }
@@ -607,8 +643,7 @@ bool upstream_per_client(const struct upstream *u)
 {
     if (u->cfg->session == SESSION_PER_CLIENT)
         return true;
-    return u->cfg->session == SESSION_AUTO && u->cfg->transport != MOUNT_STDIO &&
-           u->era == UP_LEGACY;
+    return u->cfg->session == SESSION_AUTO && mount_is_http(u->cfg) && u->era == UP_LEGACY;
 }
 
 struct usession *usession_of(struct upstream *u, struct session *owner)
@@ -647,10 +682,14 @@ static struct usession *usession_for(const struct call *c, struct err *e)
 void upstream_send(struct call *c)
 {
     struct upstream *u = c->up;
-    bool piped = u->cfg->transport == MOUNT_STDIO || u->sse;
+    bool piped = !mount_is_http(u->cfg) || u->sse;
     bool own = c->session && upstream_per_client(u);
     if (u->home && u->home != u->shard && !own) {
         relay_send(c);
+        return;
+    }
+    if (u->local) {
+        local_send(c);
         return;
     }
     if (!piped && u->era == UP_MODERN) {
@@ -691,6 +730,8 @@ void upstream_cancel(struct call *c)
     bool legacy = r->us && r->us->info.era == UP_LEGACY;
     if (r->us && r->us->state == US_READY)
         tell_cancelled(r);
+    if (r->lane)
+        local_cancelled(r);
     /* A legacy stream is read to its end and discarded; its deadline still holds. */
     if (!legacy || r->us->state != US_READY)
         urequest_drop(r);
@@ -723,7 +764,7 @@ struct upstream *upstream_new(struct shard *s, struct config *config, int index)
     u->calls = metric_series(&metric_rows[M_UPSTREAM_CALLS], u->cfg->name, NULL);
     u->errors = metric_series(&metric_rows[M_UPSTREAM_ERRORS], u->cfg->name, NULL);
     u->seconds = metric_series(&metric_rows[M_UPSTREAM_SECONDS], u->cfg->name, NULL);
-    if (u->cfg->transport != MOUNT_STDIO) {
+    if (mount_is_http(u->cfg)) {
         u->pool = http_pool_new(s, u->cfg, &e);
         if (!u->pool)
             log_error("upstream.unusable", L_STR("upstream", u->cfg->name), L_ERR(&e));
@@ -731,6 +772,8 @@ struct upstream *upstream_new(struct shard *s, struct config *config, int index)
     } else if (u->cfg->session != SESSION_PER_CLIENT) {
         u->home = home_of(u);
     }
+    if (u->cfg->transport == MOUNT_LOCAL && u->home == s)
+        u->local = local_pool_new(u);
     return u;
 }
 
@@ -758,12 +801,14 @@ static void on_close_shared(void *arg)
     bool late = clock_ms() >= u->close_at_ms;
     bool busy = u->shared && !TAILQ_EMPTY(&u->shared->reqs);
     busy = upool_close(u, late) || busy;
+    busy = (u->local && local_pool_busy(u->local)) || busy;
     if (busy && !late) {
         timer_set(&u->closing, u->shard->loop, CLOSE_POLL_MS, on_close_shared, u);
         return;
     }
     timer_clear(&u->closing);
     usession_close(&u->shared);
+    local_pool_close(&u->local);
     upstream_unref(&u);
 }
 
@@ -786,7 +831,7 @@ void upstream_cut(struct upstream *u)
 
 void upstream_learn(struct upstream *u, const struct server_info *info)
 {
-    if (u->cfg->transport == MOUNT_STDIO)
+    if (!mount_is_http(u->cfg))
         return;
     u->era = info->era;
     if (u->cfg->transport == MOUNT_HTTP && info->era != UP_UNKNOWN && info->sse != u->sse)
@@ -837,7 +882,11 @@ void upstream_open(struct upstream *u)
     struct err e;
     if (u->closed)
         return;
-    if (u->cfg->transport != MOUNT_STDIO && !u->pool) {
+    if (u->local) {
+        local_pool_open(u->local);
+        return;
+    }
+    if (mount_is_http(u->cfg) && !u->pool) {
         (void)err_set(&e, ERR_CONFIG, "upstream %s cannot be used, see the log", u->cfg->name);
         events.session_down(u, &e);
     } else if (u->cfg->transport == MOUNT_STDIO || u->sse || u->cfg->era == ERA_PIN_LEGACY) {

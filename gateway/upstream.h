@@ -7,6 +7,7 @@
 
 #include <sys/queue.h>
 
+struct local_pool;
 struct usession;
 struct http_pool;
 struct hreq;
@@ -27,10 +28,11 @@ struct upstream {
     TAILQ_HEAD(usession_list, usession) pooled; /* on behalf of modern clients; used last first */
     int pooled_count;
     struct timer pool_sweep;
-    struct shard *home; /* stdio and HTTP+SSE: the shard that has the shared pipe */
-    bool sse;           /* HTTP+SSE, as configured or found out */
-    enum up_era era;    /* as known on this shard */
-    bool child_legacy;  /* stdio: the probe failed; the handshake comes at once from now on */
+    struct shard *home;       /* stdio and HTTP+SSE: the shard that has the shared pipe */
+    bool sse;                 /* HTTP+SSE, as configured or found out */
+    enum up_era era;          /* as known on this shard */
+    bool child_legacy;        /* stdio: the probe failed; the handshake comes at once from now on */
+    struct local_pool *local; /* local mounts, on their home shard */
     uint64_t next_id;
     char *token; /* of bearer_token_file, as last read */
     int64_t token_read_ms;
@@ -68,6 +70,9 @@ void upstream_open(struct upstream *u);
 void upstream_learn(struct upstream *u, const struct server_info *info);
 /* Does the server speak HTTP+SSE? Nothing of it is open when that changes. */
 void upstream_set_sse(struct upstream *u, bool sse);
+
+/* Local mounts: the shard's generation has changed, or there is none and e says why. */
+void upstream_local_changed(struct upstream *u, const struct err *e);
 
 /* Modern HTTP servers: opens subscriptions/listen with these raw params; what comes in goes to the
  * events. fn is called at its end. Returns what upstream_unlisten ends. */

@@ -8,6 +8,7 @@
  * What crosses is copied text; the same text gives the same tokens. The relay is counted: one for
  * the origin's call, one for the twin, one for each message on its way. Exactly one of the twin's
  * end and the origin's cancel ends the call. */
+#include "gateway/session.h"
 #include "gateway/usession.h"
 
 #include <stdlib.h>
@@ -241,6 +242,8 @@ static void copy_call(struct relay *r, const struct call *c)
                             .params = c->params,
                             .principal = principal_ref(c->principal),
                             .legacy_client = c->legacy_client,
+                            .session_name =
+                                copy(&a, c->session ? session_id(c->session) : c->session_name),
                             .client_caps = copy(&a, c->client_caps),
                             .client_info = copy(&a, c->client_info),
                             .log_level = c->log_level,

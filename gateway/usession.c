@@ -139,6 +139,7 @@ static void reset(struct usession *us)
 {
     timer_clear(&us->resume.again);
     timer_clear(&us->settle);
+    local_state_cancel(us);
     hreq_cancel(&us->stream);
     hreq_cancel(&us->hello);
     if (us->pipe)
@@ -157,7 +158,9 @@ void usession_broken(struct usession *us, const struct err *e)
     us->state = US_IDLE;
     reset(us);
     fail_all(us, &copy);
-    if (!us->owner && !us->pooled)
+    if (us->worker)
+        local_worker_down(us, &copy);
+    else if (!us->owner && !us->pooled)
         upstream_session_down(us->up, &copy);
 }
 
@@ -222,7 +225,9 @@ static void ready(struct usession *us)
         listen->forever = true;
         timer_clear(&listen->timer);
     }
-    if (!us->owner && !us->pooled)
+    if (us->worker)
+        local_worker_ready(us);
+    else if (!us->owner && !us->pooled)
         upstream_session_up(us->up, &us->info);
     while ((r = TAILQ_FIRST(&us->waiting)) && us->state == US_READY) {
         urequest_unlink(r);
@@ -376,7 +381,9 @@ void usession_open(struct usession *us)
     if (us->state != US_IDLE)
         return;
     us->state = US_OPENING;
-    if (us->up->cfg->transport == MOUNT_STDIO)
+    if (us->worker)
+        us->pipe = local_start(us);
+    else if (us->up->cfg->transport == MOUNT_STDIO)
         us->pipe = stdio_start(us);
     else if (us->up->sse)
         us->pipe = sse_start(us);

@@ -7,6 +7,7 @@
 #include "gateway/upstream_http.h"
 
 struct pipe;
+struct worker;
 
 /* What carries the messages of a conversation that is one pipe each way: a child's stdin and
  * stdout, or the stream and the POSTs of HTTP+SSE. It tells usession_pipe_open when it stands,
@@ -52,6 +53,9 @@ struct urequest {
     int asks;                     /* questions to the client that wait for an answer */
     bool ended, retried, waiting; /* waiting: in us->waiting, not in us->reqs */
     bool forever;                 /* a listen stream: no deadline */
+    bool queued;                  /* in the line of a local pool */
+    uint8_t lane;                 /* what it takes of a worker of that pool */
+    int64_t asked_ms;             /* when the first of its questions went out */
     struct err fail;
     int status; /* HTTP, at its end */
     struct resume resume;
@@ -75,7 +79,9 @@ struct usession {
     struct timer settle;          /* after it, until the GET stream is open */
     struct resume resume;         /* of that */
     bool no_stream;
-    struct pipe *pipe; /* stdio, HTTP+SSE */
+    struct pipe *pipe;                  /* stdio, HTTP+SSE, workers */
+    struct worker *worker;              /* of a local pool; NULL: it is none's */
+    LIST_HEAD(, local_state_op) states; /* its requests to the store */
 
     /* On behalf of modern clients (upool.c). */
     bool pooled, once; /* once: for one call */
@@ -95,7 +101,11 @@ struct urequest *urequest_own(struct upstream *u, struct usession *us, struct st
 void urequest_call(struct upstream *u, struct usession *us, struct call *c, struct urequest *r);
 /* Ends r: its call fails, or its reply gets e. */
 void urequest_fail(struct urequest *r, const struct err *e);
-/* The same, but never before now has returned. */
+/* Ends r: its call ends with o. */
+void urequest_end(struct urequest *r, const struct outcome *o);
+/* Its next deadline, ms from now. */
+void urequest_arm(struct urequest *r, int64_t ms);
+/* The same as urequest_fail, but never before now has returned. */
 void urequest_fail_soon(struct urequest *r, const struct err *e);
 struct urequest *urequest_new(struct upstream *u, struct usession *us);
 /* One message from the server; r: the request on whose stream it came, or NULL. False: not JSON-RPC
@@ -160,6 +170,31 @@ struct pipe *pipe_start(struct usession *us);
 void pipe_write(struct pipe *p, struct str line);
 /* Ends the child as MCP asks: closes stdin, waits, SIGTERM, SIGKILL. Nulls *p. */
 void pipe_stop(struct pipe **p);
+
+/* upstream_local.c: the pool of workers of a local mount, on its home shard. */
+struct pipe *local_start(struct usession *us);
+void local_worker_ready(struct usession *us);
+void local_worker_down(struct usession *us, const struct err *e);
+void local_send(struct call *c);
+/* r leaves the line; r has ended; r's time is over (false: nothing special about it); nobody waits
+ * for r any more. */
+void local_unlink(struct urequest *r);
+void local_rest(struct urequest *r);
+bool local_timed_out(struct urequest *r);
+void local_cancelled(struct urequest *r);
+struct local_pool *local_pool_new(struct upstream *u);
+void local_pool_open(struct local_pool *p);
+bool local_pool_busy(const struct local_pool *p);
+/* Ends all workers, and the calls in them. Nulls *p. */
+void local_pool_close(struct local_pool **p);
+
+/* local_state.c: takes a worker's request for the state of the session of c (NULL: of none), if m
+ * is one. */
+bool local_state(struct usession *us, const struct call *c, const struct rpc_msg *m);
+/* Those under way are not answered. */
+void local_state_cancel(struct usession *us);
+/* What workers know the caller's session by: hex digits. */
+void local_session_name(const struct call *c, char out[65]);
 
 /* upstream_relay.c: calls to a conversation that lives on another shard. */
 void relay_send(struct call *c);

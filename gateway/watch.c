@@ -206,7 +206,7 @@ static void on_ping(void *arg)
 /* A pipe tells of its end itself. */
 static bool is_piped(const struct upstream *u)
 {
-    return u->cfg->transport == MOUNT_STDIO || u->sse;
+    return !mount_is_http(u->cfg) || u->sse;
 }
 
 void watch_check(struct watched *m)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import json
+import os
 import resource
 import signal
 import time
@@ -87,9 +88,21 @@ def memory(limit_mb: int) -> Any:
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
+_statm: list[int] = []  # a descriptor of /proc/self/statm, for who cannot open it any more
+
+
+def keep_statm(fd: int) -> None:
+    """Takes the descriptor that memory limits are reckoned from: confinement hides /proc."""
+    _statm[:] = [fd]
+
+
 def _address_space() -> int:
-    with open("/proc/self/statm", "rb") as f:
-        return int(f.read().split()[0]) * resource.getpagesize()
+    fd = _statm[0] if _statm else os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return int(os.pread(fd, 128, 0).split()[0]) * resource.getpagesize()
+    finally:
+        if not _statm:
+            os.close(fd)
 
 
 # ---- Calling ---------------------------------------------------------------------------------

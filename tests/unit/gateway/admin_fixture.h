@@ -5,6 +5,7 @@
 
 #include "gateway/admin.h"
 #include "gateway/catalog.h"
+#include "gateway/local.h"
 #include "gateway/watch.h"
 
 #include <setjmp.h>
@@ -65,6 +66,12 @@ void gateway_drain(void *g)
 {
     assert_ptr_equal(g, &gw);
     drains++;
+}
+
+void local_status(const struct local *l, struct buf *out)
+{
+    (void)l;
+    buf_adds(out, "{}");
 }
 
 static struct config *fixture_config(const char *yaml, char *const *environ)

@@ -261,9 +261,7 @@ static void test_store_is_memory_or_redis_with_keys(void **state)
 static void test_later_keys_warn(void **state)
 {
     (void)state;
-    warn("local: {inline: x}\ntenants: {a: {}}\n",
-         "warning: F:1 local: is not available in this version, ignored\n"
-         "warning: F:2 tenants: is not available in this version, ignored\n");
+    warn("tenants: {a: {}}\n", "warning: F:1 tenants: is not available in this version, ignored\n");
     load_fine("store: memory\nauth: none\ncache:\n");
     load_fine("auth: {type: none}\n");
 }
@@ -312,7 +310,7 @@ static void test_variables_without_effect_are_told(void **state)
     assert_said(
         "warning: MCP_MOUNT_SERVER: is not a known variable; did you mean MCP_MOUNT_SERVERS?\n"
         "warning: environment variables: not available in this version, ignored: "
-        "SOURCE_GIT_ENABLED, MCP_HOT_RELOAD\n");
+        "SOURCE_GIT_ENABLED\n");
 }
 
 #define KEY_HEX  "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1eff"

@@ -29,6 +29,12 @@ struct upstream *upstream_ref(struct upstream *u)
     return u;
 }
 
+struct str session_id(const struct session *ss)
+{
+    (void)ss;
+    return (struct str){0};
+}
+
 void call_finish(struct call *c, const struct outcome *o)
 {
     c->live = false;

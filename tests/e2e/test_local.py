@@ -1,0 +1,278 @@
+"""Python tools in worker processes: the pool, its failures, hot reload."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gatewayproc import run_cli
+from mcpclient import Client, Legacy, Modern
+from processes import descendants, exists, open_files, zombies
+from wire import poll
+
+Start = Callable[..., Any]
+Clients = Callable[[Client], Any]
+
+BASIC = '''
+import asyncio, os, time
+
+def add(a: int, b: int) -> int:
+    """Adds."""
+    return a + b
+
+async def aadd(a: int, b: int) -> int:
+    return a + b
+
+def pid() -> int:
+    return os.getpid()
+
+async def apid(seconds: float = 0) -> int:
+    await asyncio.sleep(seconds)
+    return os.getpid()
+
+def die(status: int) -> int:
+    os._exit(status)
+
+def segfault() -> int:
+    import ctypes
+    ctypes.string_at(0)
+
+def hold(path: str) -> int:
+    while not os.path.exists(path):
+        time.sleep(0.01)
+    return os.getpid()
+
+def environment() -> dict[str, str]:
+    return dict(os.environ)
+'''
+
+SLOW = """
+__timeout__ = 0.3
+
+def spin() -> int:
+    while True:
+        pass
+
+def stubborn() -> int:
+    while True:
+        try:
+            while True:
+                pass
+        except BaseException:
+            pass
+
+async def sleeps() -> int:
+    import asyncio
+    await asyncio.sleep(60)
+
+async def blocks() -> int:
+    while True:
+        try:
+            while True:
+                pass
+        except BaseException:
+            pass
+"""
+
+
+@pytest.fixture(params=["legacy", "modern"])
+def client_era(request: pytest.FixtureRequest) -> Any:
+    return Legacy if request.param == "legacy" else Modern
+
+
+class Workspace:
+    """A folder of tools that a test writes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.write("tools/basic.py", BASIC)
+
+    def write(self, name: str, text: str) -> None:
+        file = self.folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        new = file.with_name("." + file.name + ".new")
+        new.write_text(text)
+        new.rename(file)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "workspace")
+
+
+@pytest.fixture
+def local(start_gateway: Start, workspace: Workspace) -> Callable[..., Any]:
+    """local(option=…) → a gateway with the workspace's tools."""
+
+    def start(
+        env: dict[str, str] | None = None, sandbox: dict[str, Any] | None = None, **options: Any
+    ) -> Any:
+        config = {"local": {"inline": str(workspace.folder), "workers": 2} | options}
+        return start_gateway(config | {"sandbox": sandbox or {}}, env=env)
+
+    return start
+
+
+def names(client: Any) -> list[str]:
+    return [t["name"] for t in client.all("tools")]
+
+
+def test_tools_of_a_folder_are_listed_and_called(
+    local: Start, clients: Clients, client_era: Any
+) -> None:
+    client = clients(client_era(local().url))
+    assert {"add", "aadd", "pid"} <= set(names(client))
+    for tool in ("add", "aadd"):
+        result = client.call(tool, {"a": 2, "b": 3}).result
+        assert result["structuredContent"] == {"result": 5} and not result["isError"]
+    refused = client.call("add", {"a": "x", "b": 3}).result
+    assert refused["isError"] and "a" in refused["content"][0]["text"]
+
+
+def test_no_client_sees_what_tools_say_to_the_gateway(local: Start, clients: Clients) -> None:
+    client = clients(Modern(local().url))
+    assert "dev.headgate" not in json.dumps(client.all("tools"))
+
+
+def test_stands_beside_upstreams_and_under_a_namespace(
+    start_gateway: Start, workspace: Workspace, legacy_up: Any, clients: Clients
+) -> None:
+    inline = {"inline": str(workspace.folder), "namespace": "py"}
+    config = {"local": inline, "upstreams": {"up": {"url": legacy_up.url}}}
+    client = clients(Modern(start_gateway(config).url))
+    assert {"py_add", "up_echo"} <= set(names(client))
+    assert client.call("py_add", {"a": 1, "b": 1}).text == "2"
+
+
+def test_the_command_local_names_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    missing = run_cli("local", str(tmp_path / "nowhere"))
+    assert missing.returncode == 2 and "is not a folder" in missing.stderr
+
+
+def test_mode_server_serves_only_local_tools(
+    start_gateway: Start, workspace: Workspace, legacy_up: Any, clients: Clients
+) -> None:
+    env = {"MCP_MODE": "server", "MCP_WORKSPACE": str(workspace.folder)}
+    gateway = start_gateway({"upstreams": {"up": {"url": legacy_up.url}}}, env=env)
+    assert "add" in names(clients(Modern(gateway.url)))
+    assert [u["name"] for u in gateway.api("upstreams")] == ["local"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "how"),
+    [("die", {"status": 3}, "exited with status 3"), ("segfault", {}, "signal 11")],
+)
+def test_a_crash_ends_its_call_only(
+    local: Start, clients: Clients, tool: str, arguments: Any, how: str
+) -> None:
+    gateway = local()
+    client, other = clients(Modern(gateway.url)), clients(Modern(gateway.url))
+    crashes = gateway.api("local")["pool"]["crashes"]
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(other.call, "apid", {"seconds": 0.3})
+        error = client.call(tool, arguments).error
+        assert error["code"] == -32603 and how in error["message"]
+        assert error["data"]["reason"] == "upstream_unavailable"
+        assert client.call("add", {"a": 1, "b": 2}).text == "3"
+        assert not waiting.result().result["isError"]
+    poll(lambda: not zombies(gateway.pid), why="the worker is reaped")
+    assert gateway.api("local")["pool"]["crashes"] == crashes + 1
+
+
+@pytest.mark.parametrize("tool", ["spin", "stubborn", "sleeps", "blocks"])
+def test_a_tools_time_ends_whatever_it_does(
+    local: Start, clients: Clients, workspace: Workspace, tool: str
+) -> None:
+    workspace.write("tools/slow.py", SLOW)
+    gateway = local()
+    client, other = clients(Modern(gateway.url)), clients(Modern(gateway.url))
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(client.call, tool, {})
+        assert other.call("add", {"a": 1, "b": 2}).text == "3"
+        result = waiting.result().result
+    assert result["isError"] and "0.3" in result["content"][0]["text"], result
+    assert client.call("add", {"a": 1, "b": 2}).text == "3"
+    poll(
+        lambda: gateway.api("local")["pool"]["busy"] == 0,
+        why="what was blocked is ended",
+    )
+
+
+def test_synchronous_calls_have_a_worker_each_and_the_rest_wait(
+    local: Start, clients: Clients, workspace: Workspace, tmp_path: Path
+) -> None:
+    held = tmp_path / "held"
+    gateway = local(sandbox={"read": [str(tmp_path)]})
+    made = [clients(Modern(gateway.url)) for _ in range(5)]
+    with ThreadPoolExecutor(5) as pool:
+        waiting = [pool.submit(c.call, "hold", {"path": str(held)}) for c in made]
+        poll(lambda: gateway.api("local")["pool"]["queued"] == 3, why="three find no worker")
+        held.touch()
+        pids = [w.result().text for w in waiting]
+    assert len(set(pids)) == 2
+
+
+def test_more_than_the_queue_holds_is_refused_clearly(
+    local: Start, clients: Clients, tmp_path: Path
+) -> None:
+    held = tmp_path / "held"
+    gateway = local(workers=1, queue=1, sandbox={"read": [str(tmp_path)]})
+    made = [clients(Modern(gateway.url)) for _ in range(3)]
+    with ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(c.call, "hold", {"path": str(held)}) for c in made[:2]]
+        poll(lambda: gateway.api("local")["pool"]["queued"] == 1, why="the line is full")
+        error = made[2].call("pid", {}).error
+        assert error["data"]["reason"] == "upstream_unavailable" and "busy" in error["message"]
+        held.touch()
+        assert all(w.result().text for w in waiting)
+
+
+def test_many_asynchronous_calls_share_a_worker(local: Start, clients: Clients) -> None:
+    gateway = local(workers=1)
+    made = [clients(Modern(gateway.url)) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(c.call, "apid", {"seconds": 0.3}) for c in made]
+        assert all(not w.result().result["isError"] for w in waiting)
+    assert gateway.api("local")["pool"]["started"] == 2
+
+
+def test_tools_have_only_the_environment_that_is_granted(local: Start, clients: Clients) -> None:
+    secret = {"MCP_SECRET_OF_THE_GATEWAY": "s3cret", "GRANTED": "yes", "OTHER": "no"}
+    gateway = local(env=secret, passEnv=["GRANTED"])
+    seen = json.loads(clients(Modern(gateway.url)).call("environment").text)
+    assert seen["GRANTED"] == "yes"
+    assert "s3cret" not in json.dumps(seen) and "OTHER" not in seen
+
+
+def test_nothing_outlives_a_killed_gateway(local: Start, clients: Clients) -> None:
+    gateway = local()
+    client = clients(Modern(gateway.url))
+    pids = [*descendants(gateway.pid)]
+    assert client.call("pid").text
+    os.kill(gateway.pid, signal.SIGKILL)
+    gateway.expected_exit = None
+    gateway.wait()
+    poll(lambda: not any(exists(p) for p in pids), why="all workers end with it")
+
+
+def test_crashes_leak_nothing(local: Start, clients: Clients) -> None:
+    gateway = local()
+    client = clients(Modern(gateway.url))
+
+    def rest() -> int:
+        poll(lambda: gateway.api("local")["pool"]["workers"] == 3, why="the pool is full again")
+        return open_files(gateway.pid)
+
+    client.call("die", {"status": 1})
+    before = rest()
+    for _ in range(20):
+        assert "status 1" in client.call("die", {"status": 1}).error["message"]
+        assert client.call("add", {"a": 1, "b": 2}).text == "3"
+    assert rest() <= before + 1
+    assert not zombies(gateway.pid)
