@@ -128,6 +128,12 @@ void call_finish(struct call *c, const struct outcome *o)
     c->sink->done(c, o);
 }
 
+void call_asks(struct call *c)
+{
+    if (c->stage)
+        stages_alone(c);
+}
+
 void call_fail(struct call *c, const struct err *e)
 {
     call_finish(c, &(struct outcome){.kind = OUT_FAILED, .err = e});

@@ -115,6 +115,9 @@ void call_send(struct call *c);
 void call_cancel(struct call *c);
 /* For upstreams: ends the call with o. */
 void call_finish(struct call *c, const struct outcome *o);
+/* For upstreams: the call is about to ask its client something, so that what comes is an answer to
+ * that client alone. */
+void call_asks(struct call *c);
 /* For upstreams: ends the call with an error of ours. */
 void call_fail(struct call *c, const struct err *e);
 /* Releases what the call holds (not the struct). Cancels it if it still runs. */

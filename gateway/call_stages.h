@@ -12,6 +12,8 @@ bool stages_concern(const struct call *c);
 void stages_begin(struct call *c);
 /* The call is given up; c->stage is set. */
 void stages_cancel(struct call *c);
+/* The call's result will be for its client alone; c->stage is set. */
+void stages_alone(struct call *c);
 /* The call was sent and ends with o; c->stage is set. Before the sink hears of it. */
 void stages_done(struct call *c, const struct outcome *o);
 

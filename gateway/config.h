@@ -67,6 +67,7 @@ struct limits_config {
     enum limit_fail fail; /* of what is not a rule */
     bool count_hits;      /* results from the cache count, too */
     bool http_429;        /* a refusal is HTTP 429 instead of a result */
+    bool by_principal;    /* some window asks who calls */
     bool across_tenants;  /* some window is for several tenants */
 };
 

@@ -153,6 +153,7 @@ static void read_rule(struct config_draft *cd, const struct yaml_node *node, siz
         option_report(&r, false, node, NULL, "needs a rate: write rate: 100/min");
     else if (!rate_parse(str_of(d.rate), &d.r.rate, &e))
         option_report(&r, false, rate, "rate", "'%.64s' %s", d.rate, e.msg);
+    l->by_principal |= (d.r.per & PER_PRINCIPAL) != 0;
     l->across_tenants |= !(d.r.per & (PER_TENANT | PER_PRINCIPAL));
     d.r.fail = d.fail < 0 ? l->fail : (enum limit_fail)d.fail;
     if (!d.r.name)

@@ -249,24 +249,38 @@ static bool sane_ttl(const struct json_doc *d, uint32_t tok)
     return json_is(d, tok, JSON_NUMBER) && json_double(d, tok) >= 0;
 }
 
-static void render_result(struct request *r, const struct json_doc *d, uint32_t tok,
-                          enum result_type type, struct buf *out)
+/* How long the result holds, and for whom (MCP 2026-07-28 server/utilities/caching). What a server
+ * said counts from when it said it: of a kept result the rest of that time is left. */
+static void edit_freshness(const struct outcome *o, struct json_edits *es, struct buf *insert)
+{
+    const struct json_doc *d = o->doc;
+    uint32_t ttl = json_get(d, o->tok, STR("ttlMs")), k = json_first(d, o->tok);
+    uint32_t scope = json_get(d, o->tok, STR("cacheScope"));
+    for (; k != JSON_NONE; k = json_next(d, o->tok, k)) {
+        bool is_ttl = json_str_eq(d, k, STR("ttlMs"));
+        if ((is_ttl && (o->kept || !sane_ttl(d, k + 1))) ||
+            (o->kept && json_str_eq(d, k, STR("cacheScope"))))
+            json_edit_remove(es, d, o->tok, k);
+    }
+    if (o->kept || !sane_ttl(d, ttl))
+        buf_addf(insert, "%s\"ttlMs\":%lld", insert->n ? "," : "", (long long)o->ttl_ms);
+    if (o->kept || !json_is(d, scope, JSON_STRING))
+        buf_addf(insert, "%s\"cacheScope\":\"%s\"", insert->n ? "," : "",
+                 o->shared ? "public" : "private");
+}
+
+static void render_result(struct request *r, const struct outcome *o, enum result_type type,
+                          struct buf *out)
 {
     struct call *c = &r->call;
+    const struct json_doc *d = o->doc;
+    uint32_t tok = o->tok;
     struct json_edits es = {0};
     struct buf info = {0}, state = {0}, insert = {0};
     if (type == RT_ABSENT)
         buf_adds(&insert, "\"resultType\":\"complete\"");
-    if (type != RT_INPUT && c->method->cacheable) {
-        if (!sane_ttl(d, json_get(d, tok, STR("ttlMs"))))
-            buf_addf(&insert, "%s\"ttlMs\":0", insert.n ? "," : "");
-        if (!json_is(d, json_get(d, tok, STR("cacheScope")), JSON_STRING))
-            buf_addf(&insert, "%s\"cacheScope\":\"private\"", insert.n ? "," : "");
-        uint32_t k = json_first(d, tok);
-        for (; k != JSON_NONE; k = json_next(d, tok, k))
-            if (json_str_eq(d, k, STR("ttlMs")) && !sane_ttl(d, k + 1))
-                json_edit_remove(&es, d, tok, k);
-    }
+    if (type != RT_INPUT && c->method->cacheable)
+        edit_freshness(o, &es, &insert);
     uint32_t st = type == RT_INPUT ? json_get(d, tok, STR("requestState")) : JSON_NONE;
     if (json_is(d, st, JSON_STRING)) {
         seal_upstream_state(c, json_raw(d, st), &state);
@@ -359,7 +373,7 @@ static void on_done(struct call *c, const struct outcome *o)
                     STR("{\"reason\":\"bad_upstream\"}"));
         return;
     }
-    render_result(r, o->doc, o->tok, type, out);
+    render_result(r, o, type, out);
     answer(r, 200, buf_str(out));
 }
 

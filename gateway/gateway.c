@@ -5,6 +5,7 @@
 #include "base/child.h"
 #include "base/clock.h"
 #include "gateway/admin.h"
+#include "gateway/cache.h"
 #include "gateway/catalog.h"
 #include "gateway/gate.h"
 #include "gateway/http_server.h"
@@ -138,7 +139,7 @@ static bool same_mount(const struct mount_config *a, const struct mount_config *
            a->transport == b->transport && same_text(a->url, b->url) &&
            same_text(a->command, b->command) && same_list(a->args, b->args) &&
            same_pairs(a->env, a->envs, b->env, b->envs) && same_text(a->cwd, b->cwd) &&
-           a->era == b->era && a->session == b->session &&
+           a->era == b->era && a->session == b->session && a->cache == b->cache &&
            same_text(a->bearer_token, b->bearer_token) &&
            same_text(a->bearer_token_file, b->bearer_token_file) &&
            same_pairs(a->headers, a->header_count, b->headers, b->header_count) &&
@@ -303,6 +304,7 @@ static void shard_init(struct shard *s, struct gateway *gw, int index)
     s->sessions = session_table_new(s);
     s->listeners = listeners_new(s);
     s->gate = gate_new(s);
+    s->cache = cache_new(s);
     s->parks = parks_new(s);
 }
 
@@ -321,6 +323,8 @@ static void shard_fini(struct shard *s)
     free(s->upstreams);
     s->upstream_count = 0;
     http_server_free(&s->http);
+    loop_flush(s->loop); /* what all that left behind */
+    cache_free(&s->cache);
     store_close(&s->store);
     gate_free(&s->gate);
     local_gen_unref(&s->local_gen);

@@ -162,8 +162,6 @@ static enum limit_verdict ask(struct limit_check *k)
         const struct limit_window *at = &k->plan->at[k->next];
         if (!applies(k, at))
             continue;
-        if (at->per & PER_PRINCIPAL && !k->who.p)
-            k->who = who_of(k->call);
         w[n] = (struct store_window){key_of(k, at, &keys[n]), at->rate.limit, at->rate.window_ms};
         k->asked[n++] = k->next;
     }
@@ -173,6 +171,12 @@ static enum limit_verdict ask(struct limit_check *k)
     k->op.fn = on_reply;
     k->op.arg = k;
     return store_admit(k->call->shard->store, &k->op, w, n, &r) ? take_reply(k, &r) : LIMIT_WAITS;
+}
+
+void limit_check_prepare(struct limit_check *k)
+{
+    if (k->call->catalog->config->limits.by_principal)
+        k->who = who_of(k->call);
 }
 
 enum limit_verdict limit_check(struct limit_check *k)

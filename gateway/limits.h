@@ -61,6 +61,9 @@ struct limit_check {
     size_t asked_count;
 };
 
+/* To be called before the first decision, while call->exchange is there: notes who calls, where
+ * some window asks for that. */
+void limit_check_prepare(struct limit_check *k);
 /* Decides. LIMIT_WAITS: fn says it later, on the call's loop; else it is not called. */
 enum limit_verdict limit_check(struct limit_check *k);
 /* fn is not called any more. */

@@ -3,6 +3,7 @@
 #include "gateway/upstream.h"
 
 #include "base/clock.h"
+#include "gateway/cache.h"
 #include "gateway/session.h"
 #include "gateway/usession.h"
 
@@ -476,6 +477,7 @@ static void take_notification(struct upstream *u, struct usession *us, struct ur
     else if (rpc_is(m, STR("notifications/resources/updated"))) {
         struct arena a = {0};
         struct str uri = json_str(m->doc, json_get(m->doc, m->params, STR("uri")), &a);
+        cache_resource_updated(u, uri);
         if (us && us->owner)
             session_on_updated(us->owner, u, uri);
         else
@@ -556,6 +558,7 @@ static void take_request(struct usession *us, struct urequest *r, const struct r
         if (r->asks++ == 0)
             r->asked_ms = clock_ms();
         arm(r, 0);
+        call_asks(c);
         c->sink->input(c, a);
     } else {
         session_on_ask(us->owner, a);
