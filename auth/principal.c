@@ -27,6 +27,8 @@ static char *key_of(const struct principal_facts *f)
     const struct str parts[] = {f->issuer, f->subject, f->client, f->tenant};
     uint8_t digest[32];
     struct buf text = {0}, hex = {0};
+    if (f->anonymous && f->tenant.n == 0)
+        return xstrdup(anonymous_key);
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         buf_addf(&text, "%zu:", parts[i].n);
         buf_add_str(&text, parts[i]);
@@ -109,6 +111,7 @@ void principal_unref(struct principal **pp)
     free(p->subject);
     free(p->client);
     free(p->claims);
+    free(p->standing);
     free(p);
 }
 

@@ -7,6 +7,8 @@
 
 #include <stdatomic.h>
 
+struct policy_subject;
+
 struct principal {
     atomic_int refs;
     /* Names it where state is bound to it: in seals, and in the keys of the store. "anonymous", or
@@ -18,6 +20,9 @@ struct principal {
     char *claims;                    /* the verified claims as JSON text; NULL: none */
     int64_t expires_ms;              /* wall time when its credential ends; INT64_MAX: never */
     bool anonymous;                  /* gave no credential */
+    /* What the policy in force when it came in says of it, or NULL. Owned; set before it is
+     * shared. */
+    struct policy_subject *standing;
 };
 
 /* What a principal is made of. All borrowed. */

@@ -68,6 +68,8 @@ static struct yaml_node *read_scalar(struct reader *r, const yaml_event_t *ev)
     bool plain = ev->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
     bool none = plain && is_null_word(text);
     struct yaml_node *n = new_node(r, none ? YAML_NULL : YAML_TEXT, ev);
+    if (n)
+        n->quoted = !plain;
     if (n && !none)
         n->text = n->shown = text;
     return n;

@@ -26,6 +26,7 @@ struct yaml_node {
     const char *shown; /* what messages may show of text; the reader may set another */
     struct yaml_node *first, *next;
     size_t count; /* members */
+    bool quoted;  /* a text in quotes or as a block: a string, whatever it looks like */
 };
 
 /* A parsed text; zero-initialised is empty. Nodes live until yaml_doc_fini. */

@@ -73,6 +73,7 @@ void config_fini(struct config *c)
     store_url_fini(&c->store);
     config_limits_fini(c);
     auth_config_fini(&c->auth);
+    policy_fini(&c->policy);
     free(c->base_path);
     free(c->source);
     *c = (struct config){0};
@@ -168,16 +169,6 @@ static bool parse_file(struct config_draft *d, const char *name, struct yaml_doc
     return ok;
 }
 
-static void check_later_keys(const struct option_reader *r, const struct yaml_node *root)
-{
-    static const char *const later[] = {"tenants"};
-    for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
-        const struct yaml_node *n = yaml_get(root, later[i]);
-        if (n && n->kind != YAML_NULL)
-            option_report(r, true, n, later[i], "is not available in this version, ignored");
-    }
-}
-
 /* `auth: none` is short for `auth: {type: none}`. */
 static void unfold_auth(struct yaml_doc *doc)
 {
@@ -202,7 +193,6 @@ static void read_tree(struct config_draft *d, struct yaml_doc *doc)
     /* The file of a desktop client or an editor has keys of its own. */
     r.lenient = yaml_get(root, "mcpServers") || yaml_get(root, "servers");
     options_read_tree(&r, root);
-    check_later_keys(&r, root);
 }
 
 static void draft_init(struct config_draft *d, const char *file, char *const *environ,
@@ -249,6 +239,7 @@ struct config *config_load(const char *file, char *const *environ, const char *c
     config_check_store(&d);
     config_read_auth(&d, &doc);
     config_check_local(&d);
+    config_read_policy(&d, &doc);
     config_read_mounts(&d, &doc);
     config_read_limits(&d, doc.root);
     yaml_doc_fini(&doc);

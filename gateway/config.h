@@ -4,6 +4,7 @@
 #define GATEWAY_CONFIG_H
 
 #include "auth/auth.h"
+#include "auth/policy.h"
 #include "base/cidr.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -188,6 +189,7 @@ struct config {
     char *source; /* the file read, for messages; NULL when none */
     enum auth_type auth_type;
     struct auth_config auth;
+    struct policy policy;
     char *public_url; /* origin under which clients know the gateway, without '/'; NULL: not said */
 };
 

@@ -267,9 +267,6 @@ void config_check(struct config_draft *d)
 /* Variables of features that this version does not have; '*' stands for any rest. */
 static const char *const later_variables[] = {
     "SOURCE_*",
-    "MCP_ENABLE_TAGS",
-    "MCP_DISABLE_TAGS",
-    "MCP_VISIBILITY_MODE",
     "MCP_REQUIRE_HUMAN_APPROVAL_FOR_DESTRUCTIVE",
     "EXTRA_PIP_PACKAGES",
 };

@@ -28,6 +28,8 @@ static const struct option_choice fail_modes[] = {
 static const struct option_choice limit_responses[] = {{"result", false}, {"429", true}, {NULL, 0}};
 static const struct option_choice uri_forms[] = {
     {"plain", CONFIG_URIS_PLAIN}, {"prefix", CONFIG_URIS_PREFIX}, {NULL, 0}};
+static const struct option_choice visibility_modes[] = {
+    {"blocklist", false}, {"allowlist", true}, {NULL, 0}};
 static const struct option_choice auth_types[] = {
     {"none", AUTH_TYPE_NONE},
     {"bearer", AUTH_TYPE_BEARER},
@@ -289,6 +291,52 @@ static const struct option config_rows[] = {
         .flags = OPT_INPUT,
         .help = "Scopes that `/reload` and `/drain` need without an admin token; empty: any caller "
                 "who is authenticated.",
+    },
+    {
+        .name = "visibility.mode",
+        .type = OPT_CHOICE,
+        OPT_AT(config_draft, policy.allowlist),
+        .def = "blocklist",
+        .choices = visibility_modes,
+        .env = {"MCP_VISIBILITY_MODE"},
+        .flags = OPT_INPUT,
+        .help = "`allowlist` shows tools with one of enableTags only; disableTags hide in either.",
+    },
+    {
+        .name = "visibility.enableTags",
+        .type = OPT_LIST,
+        OPT_AT(config_draft, policy.enable_tags),
+        .def_text = "none",
+        .env = {"MCP_ENABLE_TAGS"},
+        .flags = OPT_INPUT,
+        .help = "Tags that an allowlist shows.",
+    },
+    {
+        .name = "visibility.disableTags",
+        .type = OPT_LIST,
+        OPT_AT(config_draft, policy.disable_tags),
+        .def_text = "none",
+        .env = {"MCP_DISABLE_TAGS"},
+        .flags = OPT_INPUT,
+        .help = "What has one of these tags is hidden.",
+    },
+    {
+        .name = "requireTenant",
+        .type = OPT_BOOL,
+        OPT_AT(config_draft, policy.require_tenant),
+        .def = "true",
+        .flags = OPT_INPUT,
+        .help = "When there are tenants: callers that belong to none may not come in.",
+    },
+    {
+        .name = "tenants",
+        .type = OPT_SUBTREE,
+        .help = "Groups of callers by name: see below.",
+    },
+    {
+        .name = "policy.rules",
+        .type = OPT_SUBTREE,
+        .help = "Who may do what, a list; the first rule that matches decides: see below.",
     },
     {
         .name = "log.level",
@@ -804,7 +852,6 @@ static const struct option config_rows[] = {
     },
     /* Without help: known, judged by config.c, not offered. */
     {.name = "inputs", .type = OPT_SUBTREE},
-    {.name = "tenants", .type = OPT_SUBTREE},
 };
 
 const struct option_table config_table = {config_rows, sizeof config_rows / sizeof *config_rows};
@@ -825,6 +872,10 @@ void config_markdown(struct buf *out)
     options_markdown(&token_table, "", out);
     buf_adds(out, "\n### An issuer of auth.jwt\n\n");
     options_markdown(&issuer_table, "", out);
+    buf_adds(out, "\n### A tenant\n\n");
+    options_markdown(&tenant_table, "", out);
+    buf_adds(out, "\n### A rule of the policy\n\n");
+    options_markdown(&rule_table, "", out);
 }
 
 static void dump_mount(const struct mount_config *m, struct buf *out)

@@ -27,6 +27,18 @@ struct auth_draft {
     char *admin_token, *admin_token_env, *admin_token_file, *admin_client;
 };
 
+/* What is read to make struct policy. */
+struct policy_draft {
+    char **enable_tags, **disable_tags;
+    bool allowlist, require_tenant;
+};
+
+/* One rule of policy.rules. */
+struct rule_draft {
+    struct policy_rule r;
+    char **kinds;
+};
+
 /* One entry of auth.tokens. */
 struct token_draft {
     char *token, *token_env, *token_file, *sha256, *client_id, *tenant, *expires;
@@ -46,6 +58,7 @@ struct config_draft {
     struct config c;
     char *environment, *host, *port, *mount_servers;
     struct auth_draft auth;
+    struct policy_draft policy;
     int mode;         /* enum config_mode */
     int on_duplicate; /* enum duplicate_policy; -1: not said */
     int uris;         /* enum config_uris */
@@ -78,6 +91,8 @@ extern const struct option_table config_table; /* rows of struct config_draft */
 extern const struct option_table mount_table;  /* rows of struct mount_draft */
 extern const struct option_table token_table;  /* rows of struct token_draft */
 extern const struct option_table issuer_table; /* rows of struct issuer_draft */
+extern const struct option_table tenant_table; /* rows of struct policy_tenant */
+extern const struct option_table rule_table;   /* rows of struct rule_draft */
 
 /* Adds a problem; an option_problem_fn, so arg is the struct config_problems. */
 void config_problem_add(void *arg, bool warning, const char *where, const char *what);
@@ -109,6 +124,8 @@ void config_read_keys(struct config_draft *d);
 void config_check_store(struct config_draft *d);
 /* Makes d->c.auth. Changes the tree. */
 void config_read_auth(struct config_draft *d, struct yaml_doc *doc);
+/* Makes d->c.policy; after d->c.auth. Changes the tree. */
+void config_read_policy(struct config_draft *d, struct yaml_doc *doc);
 /* Warns about variables that this version does not know or use. */
 void config_check_env(struct config_draft *d);
 /* Reads the upstreams of the file's root (may be NULL) and of MCP_MOUNT_SERVERS into d->c.mounts.
