@@ -30,7 +30,8 @@ struct jsontest {
     double min, max;
 };
 
-/* AMBIGUOUS: on the way lies an object with a member given twice, which readers take differently. */
+/* AMBIGUOUS: on the way lies an object with a member given twice, which readers take differently.
+ */
 enum jsontest_result { JSONTEST_FALSE, JSONTEST_TRUE, JSONTEST_AMBIGUOUS };
 
 /* root: the value that pointers start from; JSON_NONE: there is none, so all is absent. */

@@ -17,6 +17,7 @@ struct waiter {
     struct loop *back;
     loop_fn fn;
     void *arg;
+    uint64_t ended; /* fetches that had ended when it was asked */
     TAILQ_ENTRY(waiter) link;
 };
 
@@ -31,7 +32,7 @@ struct jwks {
     int64_t fetched_ms;
     _Atomic int64_t tried_ms; /* when the last fetch began; 0: never */
     atomic_bool fetching;
-    _Atomic uint64_t fetches;
+    _Atomic uint64_t fetches, ended; /* begun, ended */
     /* Of the control loop. */
     struct fetch *fetch;
     struct timer timer;
@@ -135,6 +136,7 @@ static void on_fetched(const struct fetch_response *r, const struct err *e, void
     } else {
         log_warn("auth.keys_not_fetched", L_STR("url", j->url), L_ERR(e ? e : &bad));
     }
+    atomic_fetch_add(&j->ended, 1);
     atomic_store(&j->fetching, false);
     int again = set ? j->ttl_ms / 5 * 4 : RETRY_MS;
     if (again < j->min_refresh_ms)
@@ -164,8 +166,9 @@ static void on_wanted(void *arg)
 {
     struct waiter *w = arg;
     struct jwks *j = w->jwks;
+    bool answered = w->ended != atomic_load(&j->ended); /* by the fetch that was under way */
     TAILQ_INSERT_TAIL(&j->waiters, w, link);
-    if (!j->fetch && jwks_may_refresh(j) && !j->keeper->closed)
+    if (!j->fetch && !answered && jwks_may_refresh(j) && !j->keeper->closed)
         start_fetch(j);
     else if (!j->fetch)
         answer_waiters(j);
@@ -174,7 +177,8 @@ static void on_wanted(void *arg)
 void jwks_refresh(struct jwks *j, struct loop *back, loop_fn fn, void *arg)
 {
     struct waiter *w = xmalloc(sizeof *w);
-    *w = (struct waiter){.jwks = jwks_ref(j), .back = back, .fn = fn, .arg = arg};
+    *w = (struct waiter){
+        .jwks = jwks_ref(j), .back = back, .fn = fn, .arg = arg, .ended = atomic_load(&j->ended)};
     loop_post(j->keeper->loop, on_wanted, w);
 }
 

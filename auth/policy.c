@@ -86,8 +86,8 @@ void policy_seal(struct policy *p)
     crypto_random(&p->generation, sizeof p->generation);
     p->active = p->tenant_count || p->rule_count || p->enable_tags || p->disable_tags;
     for (size_t i = 0; i < p->tenant_count; i++)
-        p->tenants[i].anonymous = principal_new(&(struct principal_facts){
-            .tenant = str_of(p->tenants[i].name), .anonymous = true});
+        p->tenants[i].anonymous = principal_new(
+            &(struct principal_facts){.tenant = str_of(p->tenants[i].name), .anonymous = true});
 }
 
 const struct policy_tenant *policy_tenant_of(const struct policy *p, const char *name)

@@ -1,6 +1,6 @@
-/* Who may do what: tenants, visibility by tags, and a table of rules of which the first that matches
- * decides. Knows no MCP method: an action is on an item of a kind, with a name. One function decides
- * for lists and for calls; a call brings its arguments, a list does not. */
+/* Who may do what: tenants, visibility by tags, and a table of rules of which the first that
+ * matches decides. Knows no MCP method: an action is on an item of a kind, with a name. One
+ * function decides for lists and for calls; a call brings its arguments, a list does not. */
 #ifndef AUTH_POLICY_H
 #define AUTH_POLICY_H
 
@@ -20,9 +20,9 @@ struct policy_notes {
 /* What is listed or used. */
 struct policy_item {
     enum policy_kind kind;
-    struct str name;    /* public name, or URI */
-    const char *mount;  /* name of its upstream */
-    char *const *tags;  /* NULL-terminated; NULL: none */
+    struct str name;        /* public name, or URI */
+    const char *mount;      /* name of its upstream */
+    char *const *tags;      /* NULL-terminated; NULL: none */
     char *const *more_tags; /* those of its mount */
     struct policy_notes notes;
 };
@@ -52,8 +52,8 @@ struct policy_tenant {
     size_t matches;
     char **mounts; /* globs; NULL: all */
     struct policy_filter filter;
-    enum policy_effect fallback; /* when no rule matches */
-    char *rate_limit;            /* of all its calls together; NULL: none */
+    enum policy_effect fallback;  /* when no rule matches */
+    char *rate_limit;             /* of all its calls together; NULL: none */
     int max_sessions, max_parked; /* 0: no limit of its own */
     struct policy_credential *credentials;
     size_t credential_count;
@@ -68,7 +68,7 @@ struct policy_rule {
     struct jsontest *claims;
     size_t claim_count;
     /* About the item */
-    unsigned kinds; /* enum policy_kind, or-ed */
+    unsigned kinds;         /* enum policy_kind, or-ed */
     char **mounts, **names; /* globs */
     char **tags;            /* one of these */
     struct policy_notes notes;
@@ -129,8 +129,8 @@ struct policy_decision {
     enum policy_effect effect;
     enum policy_reason reason;
     const struct policy_rule *rule; /* BY_RULE */
-    bool hidden;  /* DENY: also from lists, whatever the arguments */
-    bool depends; /* without arguments: the call's may decide otherwise, from next_rule on */
+    bool hidden;                    /* DENY: also from lists, whatever the arguments */
+    bool depends;     /* without arguments: the call's may decide otherwise, from next_rule on */
     size_t next_rule; /* index into the subject's rules */
 };
 /* Decides. args: the call's arguments in d; d NULL: for a list. from: 0, or what a decision without

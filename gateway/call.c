@@ -3,6 +3,7 @@
 #include "gateway/call.h"
 
 #include "base/clock.h"
+#include "gateway/access.h"
 #include "gateway/call_stages.h"
 #include "gateway/catalog.h"
 #include "gateway/upstream.h"
@@ -49,6 +50,14 @@ static const char *kind_word(enum method_route route)
     return "target";
 }
 
+/* The same for what is not there and for what the caller may not know of. */
+static bool unknown(const struct call *c, enum method_route route, struct err *e)
+{
+    int shown = (int)(c->public_target.n < 200 ? c->public_target.n : 200);
+    return err_set(e, ERR_NOT_FOUND, "unknown %s: %.*s", kind_word(route), shown,
+                   c->public_target.p);
+}
+
 bool call_resolve(struct call *c, struct err *e)
 {
     enum method_route route;
@@ -56,10 +65,10 @@ bool call_resolve(struct call *c, struct err *e)
     struct catalog *cat = c->shard->catalog;
     if (!find_target(c, &route, e))
         return false;
-    int shown = (int)(c->public_target.n < 200 ? c->public_target.n : 200);
     if (!cat || !catalog_resolve(cat, route, c->public_target, &c->arena, &t))
-        return err_set(e, ERR_NOT_FOUND, "unknown %s: %.*s", kind_word(route), shown,
-                       c->public_target.p);
+        return unknown(c, route, e);
+    if (!access_check(c, route, &t, e))
+        return e->kind == ERR_NOT_FOUND ? unknown(c, route, e) : false;
     const struct mount_info *m = &cat->mounts[t.mount];
     const char *name = cat->config->mounts[t.mount].name;
     if (m->state == MOUNT_NEEDS_AUTH)

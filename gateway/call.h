@@ -3,7 +3,7 @@
 #ifndef GATEWAY_CALL_H
 #define GATEWAY_CALL_H
 
-#include "auth/principal.h"
+#include "auth/policy.h"
 #include "gateway/gateway.h"
 #include "gateway/jsonrpc.h"
 #include "gateway/methods.h"
@@ -89,6 +89,15 @@ struct call {
     struct str upstream_state;         /* opened requestState, to be sent instead of the client's */
     uint32_t state_tok;
     struct str retry; /* raw members for params: what a retry brings, of a client that cannot */
+
+    /* What the policy said (gateway/access.h); in the arena. */
+    struct {
+        enum policy_effect effect;
+        bool decided;
+        struct str rule;   /* the rule that decided; empty: none */
+        const char *limit; /* its limit, as a rate; NULL: none */
+        strlist scopes;    /* refused for a scope: all that the operation takes; else NULL */
+    } access;
 
     struct urequest *ureq;
     struct relay *relay; /* when another shard has the conversation */

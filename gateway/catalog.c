@@ -152,6 +152,7 @@ static void read_definition(struct builder *b, int mount, struct str raw, struct
         return;
     if (b->kind == KIND_TOOLS && mount_is_local(m))
         traits_read(&b->doc, 0, m->name, name, &d->traits);
+    traits_add(&b->doc, 0, m, b->kind == KIND_TOOLS, name, &d->traits);
     d->name = b->c->names_text.n;
     d->name_len = name.n;
     buf_add_str(&b->c->names_text, name);
@@ -342,6 +343,7 @@ static void add_entry(struct builder *b, struct catalog_list *l, struct draft *d
     e->params = d->params;
     e->param_count = d->param_count;
     e->traits = d->traits;
+    b->c->scoped |= e->traits.scopes != NULL;
     (void)map_set(&l->by_public, stored(b, d->public_name, d->public_len), e);
     b->c->mounts[d->mount].count[b->kind]++;
 }
@@ -434,6 +436,7 @@ static void merge_capabilities(struct catalog *c, int mount, struct json_doc *d,
     c->logging |= json_is(d, json_get(d, 0, STR("logging")), JSON_OBJECT);
 }
 
+/* The text of one server's instructions under its name. */
 static void add_instructions(const struct catalog *c, size_t mount, struct json_doc *d,
                              struct buf *out)
 {
@@ -478,21 +481,29 @@ static void write_bounded(struct str text, struct buf *out)
     }
 }
 
-static void merge(struct catalog *c)
+void catalog_instructions(const struct catalog *c, const bool *shown, struct buf *out)
 {
     struct json_doc d = {0};
     struct buf text = {0};
+    for (size_t m = 0; m < c->mount_count; m++)
+        if (!shown || shown[m])
+            add_instructions(c, m, &d, &text);
+    write_bounded(buf_str(&text), out);
+    buf_fini(&text);
+    json_fini(&d);
+}
+
+static void merge(struct catalog *c)
+{
+    struct json_doc d = {0};
     int with_resources = 0;
-    for (size_t m = 0; m < c->mount_count; m++) {
+    for (size_t m = 0; m < c->mount_count; m++)
         merge_capabilities(c, (int)m, &d, &with_resources);
-        add_instructions(c, m, &d, &text);
-    }
     if (with_resources != 1)
         c->resources_mount = -1;
     c->has[KIND_TEMPLATES] = c->has[KIND_RESOURCES];
-    write_bounded(buf_str(&text), &c->instructions);
-    buf_fini(&text);
     json_fini(&d);
+    catalog_instructions(c, NULL, &c->instructions);
 }
 
 static void copy_mounts(struct catalog *c, const struct mount_info *infos)

@@ -22,7 +22,7 @@ struct catalog_entry {
     uint32_t index;
     struct header_param *params; /* tools */
     size_t param_count;
-    struct traits traits; /* of local tools */
+    struct traits traits;
     struct limit_plan limits;
     struct cache_policy cache;
     bool gated;              /* calls have limits or a cache to pass */
@@ -56,6 +56,7 @@ struct catalog {
     size_t mount_count;
     bool has[KINDS]; /* some mount declares the capability */
     bool subscribe, completions, logging;
+    bool scoped;             /* some entry asks for scopes */
     struct buf instructions; /* JSON string, or empty */
     struct buf names_text;   /* storage of public names and names */
     struct map hidden;   /* "<mount>/<name>" of tools whose definition is invalid: never tried */
@@ -78,6 +79,10 @@ struct catalog *catalog_ref(struct catalog *c);
 void catalog_unref(struct catalog **c);
 /* Do two snapshots show the same list of a kind? */
 bool catalog_same(const struct catalog *a, const struct catalog *b, enum catalog_kind kind);
+
+/* Appends the merged instructions of those mounts whose flag is set (shown NULL: of all), as a JSON
+ * string; nothing when there are none. */
+void catalog_instructions(const struct catalog *c, const bool *shown, struct buf *out);
 
 /* What a public name or URI leads to. */
 struct target {

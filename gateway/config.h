@@ -113,9 +113,13 @@ struct mount_config {
         *rename; /* upstream tool name -> public name (used as it is, without the prefix) */
     size_t renames;
     strlist tags;
-    bool prefix_uris;   /* resourceUris: prefix */
-    bool superset_caps; /* clientCaps: superset */
-    bool interactive;   /* one call at a time in a session */
+    strlist required_scopes;                    /* of all that it offers */
+    struct name_value *tool_scopes, *tool_tags; /* glob over upstream names -> words */
+    size_t tool_scope_count, tool_tag_count;
+    bool trust_annotations; /* what its tools say of themselves counts in decisions */
+    bool prefix_uris;       /* resourceUris: prefix */
+    bool superset_caps;     /* clientCaps: superset */
+    bool interactive;       /* one call at a time in a session */
     enum session_affinity affinity;
     char *affinity_header;
     strlist roots;              /* file URIs told to the server; NULL: what the client has */

@@ -875,7 +875,7 @@ void config_markdown(struct buf *out)
     buf_adds(out, "\n### A tenant\n\n");
     options_markdown(&tenant_table, "", out);
     buf_adds(out, "\n### A rule of the policy\n\n");
-    options_markdown(&rule_table, "", out);
+    options_markdown(&policy_rule_table, "", out);
 }
 
 static void dump_mount(const struct mount_config *m, struct buf *out)

@@ -34,7 +34,7 @@ struct policy_draft {
 };
 
 /* One rule of policy.rules. */
-struct rule_draft {
+struct policy_rule_draft {
     struct policy_rule r;
     char **kinds;
 };
@@ -87,12 +87,12 @@ struct mount_draft {
     char *token, *token_env, *token_file, *auth_header, *env_file;
 };
 
-extern const struct option_table config_table; /* rows of struct config_draft */
-extern const struct option_table mount_table;  /* rows of struct mount_draft */
-extern const struct option_table token_table;  /* rows of struct token_draft */
-extern const struct option_table issuer_table; /* rows of struct issuer_draft */
-extern const struct option_table tenant_table; /* rows of struct policy_tenant */
-extern const struct option_table rule_table;   /* rows of struct rule_draft */
+extern const struct option_table config_table;      /* rows of struct config_draft */
+extern const struct option_table mount_table;       /* rows of struct mount_draft */
+extern const struct option_table token_table;       /* rows of struct token_draft */
+extern const struct option_table issuer_table;      /* rows of struct issuer_draft */
+extern const struct option_table tenant_table;      /* rows of struct policy_tenant */
+extern const struct option_table policy_rule_table; /* rows of struct policy_rule_draft */
 
 /* Adds a problem; an option_problem_fn, so arg is the struct config_problems. */
 void config_problem_add(void *arg, bool warning, const char *where, const char *what);

@@ -283,7 +283,8 @@ static void check_named_tenants(struct config_draft *d)
 
 /* ---- rules ---- */
 
-static unsigned kinds_of(const struct option_reader *r, const struct yaml_node *n, char *const *list)
+static unsigned kinds_of(const struct option_reader *r, const struct yaml_node *n,
+                         char *const *list)
 {
     static const char *const names[] = {"tool", "prompt", "resource"};
     unsigned out = 0;
@@ -302,9 +303,9 @@ static void read_rule(struct option_reader *r, struct config_draft *d, struct ya
                       struct yaml_node *n, size_t place)
 {
     struct policy *p = &d->c.policy;
-    struct rule_draft k = {0};
+    struct policy_rule_draft k = {0};
     char name[32];
-    options_defaults(&rule_table, &k);
+    options_defaults(&policy_rule_table, &k);
     r->base = &k;
     config_expand(r, d->environ, doc, n, "");
     options_read_tree(r, n);
@@ -320,7 +321,7 @@ static void read_rule(struct option_reader *r, struct config_draft *d, struct ya
     p->rules = xrealloc(p->rules, (p->rule_count + 1) * sizeof *p->rules);
     p->rules[p->rule_count++] = k.r;
     k.r = (struct policy_rule){0};
-    options_fini(&rule_table, &k, 0);
+    options_fini(&policy_rule_table, &k, 0);
 }
 
 static void read_rules(struct config_draft *d, struct option_reader r, struct yaml_doc *doc)
@@ -328,7 +329,7 @@ static void read_rules(struct config_draft *d, struct option_reader r, struct ya
     struct yaml_node *list = yaml_get(yaml_get(doc->root, "policy"), "rules");
     char path[48];
     size_t i = 0;
-    r.table = &rule_table;
+    r.table = &policy_rule_table;
     r.origins = NULL;
     if (!list || list->kind == YAML_NULL)
         return;

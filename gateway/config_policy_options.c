@@ -3,17 +3,16 @@
 
 static const struct option_choice fallbacks[] = {
     {"allow", POLICY_ALLOW}, {"deny", POLICY_DENY}, {NULL, 0}};
-static const struct option_choice effects[] = {{"allow", POLICY_ALLOW},
-                                               {"deny", POLICY_DENY},
-                                               {"approve", POLICY_APPROVE},
-                                               {NULL, 0}};
+static const struct option_choice effects[] = {
+    {"allow", POLICY_ALLOW}, {"deny", POLICY_DENY}, {"approve", POLICY_APPROVE}, {NULL, 0}};
 
 static const struct option tenant_rows[] = {
     {
         .name = "match",
         .type = OPT_SUBTREE,
-        .help = "Who belongs to it: `{claim: org, value: acme}`, `{issuer: …}`, `{clientId: GLOB}`, "
-                "`{host: GLOB}`, one or a list; besides, tokens and issuers name it.",
+        .help =
+            "Who belongs to it: `{claim: org, value: acme}`, `{issuer: …}`, `{clientId: GLOB}`, "
+            "`{host: GLOB}`, one or a list; besides, tokens and issuers name it.",
     },
     {
         .name = "upstreams",
@@ -97,7 +96,7 @@ static const struct option rule_rows[] = {
     {
         .name = "name",
         .type = OPT_STRING,
-        OPT_AT(rule_draft, r.name),
+        OPT_AT(policy_rule_draft, r.name),
         .min = 1,
         .max = 64,
         .def_text = "its place",
@@ -106,21 +105,21 @@ static const struct option rule_rows[] = {
     {
         .name = "tenants",
         .type = OPT_LIST,
-        OPT_AT(rule_draft, r.tenants),
+        OPT_AT(policy_rule_draft, r.tenants),
         .def_text = "all",
         .help = "The caller's tenant, as globs.",
     },
     {
         .name = "clients",
         .type = OPT_LIST,
-        OPT_AT(rule_draft, r.clients),
+        OPT_AT(policy_rule_draft, r.clients),
         .def_text = "all",
         .help = "The caller's client id, as globs.",
     },
     {
         .name = "scopes",
         .type = OPT_LIST,
-        OPT_AT(rule_draft, r.scopes),
+        OPT_AT(policy_rule_draft, r.scopes),
         .def_text = "any",
         .help = "The caller has all of these.",
     },
@@ -132,28 +131,28 @@ static const struct option rule_rows[] = {
     {
         .name = "kinds",
         .type = OPT_LIST,
-        OPT_AT(rule_draft, kinds),
+        OPT_AT(policy_rule_draft, kinds),
         .def_text = "all",
         .help = "`tool`, `prompt`, `resource`.",
     },
     {
         .name = "upstreams",
         .type = OPT_LIST,
-        OPT_AT(rule_draft, r.mounts),
+        OPT_AT(policy_rule_draft, r.mounts),
         .def_text = "all",
         .help = "Upstreams, as globs.",
     },
     {
         .name = "names",
         .type = OPT_LIST,
-        OPT_AT(rule_draft, r.names),
+        OPT_AT(policy_rule_draft, r.names),
         .def_text = "all",
         .help = "Public names of tools and prompts and URIs of resources, as globs.",
     },
     {
         .name = "tags",
         .type = OPT_LIST,
-        OPT_AT(rule_draft, r.tags),
+        OPT_AT(policy_rule_draft, r.tags),
         .def_text = "any",
         .help = "It has one of these tags.",
     },
@@ -165,14 +164,15 @@ static const struct option rule_rows[] = {
     {
         .name = "args",
         .type = OPT_SUBTREE,
-        .help = "Tests on the arguments, all must hold: a JSON pointer and `VALUE`, `{equals: V}`, "
-                "`{in: [V, …]}`, `{glob: G}`, `{range: [MIN, MAX]}`, `{absent: true}` or `{present: "
-                "true}`.",
+        .help =
+            "Tests on the arguments, all must hold: a JSON pointer and `VALUE`, `{equals: V}`, "
+            "`{in: [V, …]}`, `{glob: G}`, `{range: [MIN, MAX]}`, `{absent: true}` or `{present: "
+            "true}`.",
     },
     {
         .name = "effect",
         .type = OPT_CHOICE,
-        OPT_AT(rule_draft, r.effect),
+        OPT_AT(policy_rule_draft, r.effect),
         .def = "deny",
         .choices = effects,
         .help = "What holds when it matches; `approve`: a person must accept the call.",
@@ -180,11 +180,11 @@ static const struct option rule_rows[] = {
     {
         .name = "limit",
         .type = OPT_STRING,
-        OPT_AT(rule_draft, r.limit),
+        OPT_AT(policy_rule_draft, r.limit),
         .min = 1,
         .def_text = "none",
         .help = "With `allow`: how often a caller may, as `5/min`.",
     },
 };
 
-const struct option_table rule_table = {rule_rows, sizeof rule_rows / sizeof *rule_rows};
+const struct option_table policy_rule_table = {rule_rows, sizeof rule_rows / sizeof *rule_rows};

@@ -35,10 +35,7 @@ static void answer_initialize(struct request *r, struct session *ss)
     lists_capabilities(c, true, &b);
     buf_adds(&b, ",\"serverInfo\":");
     lists_server_info(r->shard->config, &b);
-    if (c && c->instructions.n) {
-        buf_adds(&b, ",\"instructions\":");
-        buf_add_str(&b, buf_str(&c->instructions));
-    }
+    lists_instructions(r, &b);
     buf_adds(&b, "}}");
     (void)!http1_add_field(&fields, STR("Mcp-Session-Id"), session_id(ss));
     if (r->json_ok) {
@@ -285,6 +282,8 @@ static void prepare(struct request *r)
 
 static void answer_failed(struct request *r, const struct err *e)
 {
+    if (request_challenged(r, e))
+        return;
     struct buf b = {0}, data = {0};
     if (e->kind == ERR_NOT_FOUND && r->method->route == ROUTE_URI) {
         buf_adds(&data, "{\"uri\":");

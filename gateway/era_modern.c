@@ -403,10 +403,7 @@ static void discover(struct request *r)
     begin_own(r, &b);
     buf_addf(&b, "\"supportedVersions\":[\"%s\"],\"capabilities\":", era_modern());
     lists_capabilities(c, false, &b);
-    if (c && c->instructions.n) {
-        buf_adds(&b, ",\"instructions\":");
-        buf_add_str(&b, buf_str(&c->instructions));
-    }
+    lists_instructions(r, &b);
     end_own(r, &b);
     buf_fini(&b);
 }
@@ -455,6 +452,8 @@ static void start_retry(struct request *r)
 
 static void refuse_call(struct request *r, const struct err *e)
 {
+    if (request_challenged(r, e))
+        return;
     const struct call *c = &r->call;
     struct buf b = {0}, data = {0};
     if (e->kind == ERR_NOT_FOUND && c->method->route == ROUTE_URI) {

@@ -171,20 +171,67 @@ static bool read_token(struct exchange *x, enum gate_door door, struct str *toke
     return false;
 }
 
-/* Has what every caller needs, and what this door asks for besides. */
+/* ---- tenants ---- */
+
+/* The tenant's name in BASE/t/NAME/mcp, where the endpoint is BASE/mcp; p NULL: not such a path. */
+static struct str name_in_path(const struct config *cfg, struct str path)
+{
+    struct str base = str_of(cfg->base_path);
+    const char *last = strrchr(cfg->path, '/');
+    size_t front = base.n + 3, back = strlen(last);
+    if (path.n <= front + back || !str_starts(path, base) ||
+        memcmp(path.p + base.n, "/t/", 3) != 0 || memcmp(path.p + path.n - back, last, back) != 0)
+        return (struct str){0};
+    return (struct str){path.p + front, path.n - front - back};
+}
+
+static const struct policy_tenant *path_tenant(const struct config *cfg, struct str path)
+{
+    struct str name = name_in_path(cfg, path);
+    for (size_t i = 0; name.p && i < cfg->policy.tenant_count; i++)
+        if (str_eq(str_of(cfg->policy.tenants[i].name), name))
+            return &cfg->policy.tenants[i];
+    return NULL;
+}
+
+bool gate_is_endpoint(const struct config *cfg, struct str path)
+{
+    return str_eq(path, str_of(cfg->path)) || path_tenant(cfg, path);
+}
+
+/* The caller within its tenant, and as the policy sees it. Takes who; NULL: it may not come in. */
+static struct principal *place(const struct exchange *x, struct principal *who)
+{
+    const struct config *cfg = x->shard->config;
+    const struct policy *p = &cfg->policy;
+    const struct policy_tenant *t;
+    struct principal *placed = NULL;
+    if (!p->active)
+        return who;
+    if (policy_place(p, who, path_tenant(cfg, x->head->path), x->head->authority, &t)) {
+        placed = principal_in_tenant(who, t ? t->name : "");
+        placed->standing = policy_subject_new(p, placed);
+    }
+    principal_unref(&who);
+    return placed;
+}
+
+/* Has what every caller needs, and what this door asks for besides. Where there are tenants, the
+ * control plane's documents show them all: they are for those who may reload. */
 static void let_in(struct exchange *x, enum gate_door door, struct principal *who)
 {
     const struct auth_config *a = &x->shard->config->auth;
-    bool enough = principal_has_scopes(who, a->required_scopes) &&
-                  (door != GATE_ADMIN_WRITE || principal_has_scopes(who, a->reload_scopes));
-    if (!enough) {
-        count(x, RESULT_SCOPE);
-        principal_unref(&who);
-        refuse(x, door, 403, "insufficient_scope", "a scope is missing");
+    bool reserved = door == GATE_ADMIN_WRITE ||
+                    (door == GATE_ADMIN_READ && x->shard->config->policy.tenant_count > 0);
+    if (principal_has_scopes(who, a->required_scopes) &&
+        (!reserved || a->providers == 0 || principal_has_scopes(who, a->reload_scopes))) {
+        count(x, RESULT_OK);
+        x->principal = who;
         return;
     }
-    count(x, RESULT_OK);
-    x->principal = who;
+    count(x, RESULT_SCOPE);
+    principal_unref(&who);
+    refuse(x, door, 403, "insufficient_scope", "a scope is missing");
 }
 
 static void on_closed(struct exchange *x)
@@ -220,6 +267,31 @@ static void hold(struct exchange *x, enum gate_door door, struct jwks *jwks)
     jwks_refresh(jwks, x->shard->loop, on_settled, h);
 }
 
+/* What a verdict is remembered by: the credential, and how it came when that can make a
+ * difference. */
+static void verdict_key(const struct exchange *x, enum gate_door door, struct str token,
+                        uint8_t digest[32])
+{
+    bool tenants = x->shard->config->policy.tenant_count > 0;
+    const struct str parts[] = {token, is_mcp(door) ? STR("\n") : STR("\r"), x->head->authority,
+                                x->head->path};
+    crypto_sha256(parts, tenants ? 4 : 2, digest);
+}
+
+static void place_and_let_in(struct exchange *x, enum gate_door door, struct principal *who,
+                             const uint8_t digest[32], int64_t now)
+{
+    who = is_mcp(door) ? place(x, who) : who;
+    if (!who) {
+        count(x, RESULT_REFUSED);
+        refuse(x, door, 403, "forbidden", "this caller belongs elsewhere");
+        return;
+    }
+    verdicts_put(x->shard->gate->verdicts, digest, who, now);
+    let_in(x, door, who);
+}
+
+/* token p NULL: nobody is asked for one. */
 static void check_token(struct exchange *x, enum gate_door door, struct str token, bool settled)
 {
     struct gate *g = x->shard->gate;
@@ -228,16 +300,17 @@ static void check_token(struct exchange *x, enum gate_door door, struct str toke
     struct err e;
     uint8_t digest[32];
     int64_t now = clock_wall_ms();
-    crypto_sha256(&token, 1, digest);
+    verdict_key(x, door, token, digest);
     if ((who = verdicts_get(g->verdicts, digest, now))) {
         let_in(x, door, principal_ref(who));
         return;
     }
+    if (!token.p) {
+        place_and_let_in(x, door, principal_anonymous(), digest, now);
+        return;
+    }
     switch (auth_check(&x->shard->config->auth, token, now, settled, &who, &jwks, &e)) {
-    case AUTH_OK:
-        verdicts_put(g->verdicts, digest, who, now);
-        let_in(x, door, who);
-        break;
+    case AUTH_OK: place_and_let_in(x, door, who, digest, now); break;
     case AUTH_WAIT: hold(x, door, jwks); break;
     case AUTH_REFUSED:
         count(x, RESULT_REFUSED);
@@ -277,8 +350,12 @@ static void judge(struct exchange *x, enum gate_door door, bool settled)
         return;
     if (!is_mcp(door) && judge_admin(x, door, token))
         return;
-    if (x->shard->config->auth.providers == 0) {
-        x->principal = principal_anonymous();
+    const struct config *cfg = x->shard->config;
+    if (cfg->auth.providers == 0) {
+        if (cfg->policy.active && is_mcp(door))
+            check_token(x, door, (struct str){0}, true);
+        else
+            x->principal = principal_anonymous();
     } else if (!token.p) {
         count(x, RESULT_MISSING);
         refuse(x, door, 401, NULL, "authentication is required");
@@ -311,12 +388,26 @@ void gate_public_url(const struct gateway *gw, const struct config *cfg, struct 
 
 void gate_attach(struct gateway *gw, struct config *cfg)
 {
-    struct buf url = {0};
-    gate_public_url(gw, cfg, &url);
-    buf_adds(&url, cfg->path);
-    buf_addc(&url, '\0');
-    auth_attach(&cfg->auth, gw->jwks, (char *const[]){url.p, NULL});
+    size_t n = cfg->policy.tenant_count;
+    struct buf origin = {0}, url = {0};
+    strlist urls = xcalloc(n + 2, sizeof *urls);
+    gate_public_url(gw, cfg, &origin);
+    for (size_t i = 0; i <= n; i++) {
+        url.n = 0;
+        buf_add_str(&url, buf_str(&origin));
+        if (i < n)
+            buf_addf(&url, "%s/t/%s%s", cfg->base_path, cfg->policy.tenants[i].name,
+                     strrchr(cfg->path, '/'));
+        else
+            buf_adds(&url, cfg->path);
+        urls[i] = xmemdup0(url.p, url.n);
+    }
+    auth_attach(&cfg->auth, gw->jwks, urls);
     jwks_keeper_sweep(gw->jwks);
+    for (size_t i = 0; i <= n; i++)
+        free(urls[i]);
+    free(urls);
+    buf_fini(&origin);
     buf_fini(&url);
 }
 
@@ -360,7 +451,7 @@ static bool resource_path(const struct exchange *x, struct str *path)
     *path = (struct str){all.p + n, all.n - n};
     if (path->n == 0)
         *path = str_of(x->shard->config->path);
-    return str_eq(*path, str_of(x->shard->config->path));
+    return gate_is_endpoint(x->shard->config, *path);
 }
 
 void gate_metadata(struct exchange *x)

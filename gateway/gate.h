@@ -30,6 +30,8 @@ void gate_public_url(const struct gateway *gw, const struct config *cfg, struct 
 /* Sets what the configuration's issuers need at run time. Control thread, before it is shared. */
 void gate_attach(struct gateway *gw, struct config *cfg);
 
+/* Is it the endpoint's path, or a tenant's (BASE/t/TENANT/mcp)? */
+bool gate_is_endpoint(const struct config *cfg, struct str path);
 /* Is it a metadata document's path (/.well-known/…)? */
 bool gate_is_metadata(const struct exchange *x);
 /* Answers it. */

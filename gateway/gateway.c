@@ -13,6 +13,7 @@
 #include "gateway/local.h"
 #include "gateway/park.h"
 #include "gateway/session.h"
+#include "gateway/view.h"
 #include "gateway/watch.h"
 
 #include <errno.h>
@@ -78,6 +79,7 @@ static void tell_changes(struct shard *s, void *arg)
 static void take_catalog(struct shard *s, void *arg)
 {
     struct publication *p = arg;
+    views_reset(s->views);
     catalog_unref(&s->catalog);
     s->catalog = p->catalog;
     learn(s);
@@ -95,8 +97,10 @@ void gateway_publish_catalog(struct gateway *gw, struct catalog *c)
     p->gw = gw;
     p->catalog = c;
     atomic_store(&p->left, gw->shard_count);
+    bool judged =
+        old && old->config != c->config && (old->config->policy.active || c->config->policy.active);
     for (int k = 0; old && k < KINDS; k++)
-        if (!catalog_same(old, c, (enum catalog_kind)k))
+        if (judged || !catalog_same(old, c, (enum catalog_kind)k))
             p->changed |= (uintptr_t)1 << k;
     for (int i = 0; i < gw->shard_count; i++)
         (void)catalog_ref(c); /* one for each shard, taken by take_catalog */
@@ -180,6 +184,8 @@ static void take_config(struct shard *s, void *arg)
     free(old);
     if (s->gate)
         gate_reset(s->gate);
+    if (s->views)
+        views_reset(s->views);
     config_unref(&old_config);
 }
 
@@ -305,6 +311,7 @@ static void shard_init(struct shard *s, struct gateway *gw, int index)
     s->listeners = listeners_new(s);
     s->gate = gate_new(s);
     s->cache = cache_new(s);
+    s->views = views_new(s);
     s->parks = parks_new(s);
 }
 
@@ -328,6 +335,7 @@ static void shard_fini(struct shard *s)
     store_close(&s->store);
     gate_free(&s->gate);
     local_gen_unref(&s->local_gen);
+    views_free(&s->views);
     loop_free(&s->loop);
     catalog_unref(&s->catalog);
     config_unref(&s->config);

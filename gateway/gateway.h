@@ -20,6 +20,7 @@ struct http_server;
 struct session_table;
 struct listeners;
 struct gate;
+struct views;
 struct upstream;
 struct watch;
 struct spawner;
@@ -43,6 +44,7 @@ struct shard {
     struct session_table *sessions;
     struct listeners *listeners; /* subscriptions/listen streams */
     struct gate *gate;           /* data shards: who may come in */
+    struct views *views;         /* data shards: what they see */
     struct parks *parks;         /* calls that wait for a modern client's answers */
     struct cache *cache;         /* data shards */
     bool limits_alone;           /* the store was away at the last decision on a limit */

@@ -2,8 +2,10 @@
  * carries the id of the listen request, its JSON type included. */
 #include "gateway/listen.h"
 
+#include "gateway/access.h"
 #include "gateway/era.h"
 #include "gateway/lists.h"
+#include "gateway/view.h"
 #include "gateway/watch.h"
 
 #include <stdlib.h>
@@ -116,7 +118,8 @@ static void take_uris(struct listen *l, const struct json_doc *d, uint32_t list)
         struct str uri = json_str(d, k, &l->r->call.arena);
         struct target t;
         if (!s->catalog || !uri.n || !s->catalog->subscribe ||
-            !catalog_resolve(s->catalog, ROUTE_URI, uri, &l->r->call.arena, &t))
+            !catalog_resolve(s->catalog, ROUTE_URI, uri, &l->r->call.arena, &t) ||
+            !access_may_see(s, l->r->call.principal, uri, &t))
             continue;
         struct str name = {arena_dup(&l->r->call.arena, t.name.p, t.name.n), t.name.n};
         l->uris[l->uri_count++] = (struct wanted){uri, name, t.mount};
@@ -186,8 +189,9 @@ void listeners_list_changed(struct shard *s, unsigned kinds)
         kinds |= 1U << KIND_RESOURCES;
     for (l = s->listeners ? TAILQ_FIRST(&s->listeners->all) : NULL; l; l = next) {
         next = TAILQ_NEXT(l, link);
+        unsigned changed = views_changed(s, l->r->call.principal, kinds);
         for (int k = 0; k < KIND_TEMPLATES; k++) {
-            if ((kinds & l->kinds & (1U << k)) &&
+            if ((changed & l->kinds & (1U << k)) &&
                 !notify(l, lists_changed_method((enum catalog_kind)k), (struct str){0}))
                 break;
         }

@@ -2,6 +2,7 @@
 #include "gateway/lists.h"
 
 #include "gateway/mcp_http.h"
+#include "gateway/view.h"
 
 static const char *const member[KINDS] = {"tools", "prompts", "resources", "resourceTemplates"};
 
@@ -21,7 +22,7 @@ static bool find_place(const struct request *r, struct str cursor, uint32_t *at,
     if (!last)
         return err_set(e, ERR_BAD_REQUEST,
                        "the cursor is not valid (any more); list again without it");
-    *at = last->index + 1;
+    *at = last->index;
     return true;
 }
 
@@ -37,24 +38,52 @@ static void add_cursor(const struct request *r, struct str last, struct buf *out
     buf_fini(&plain);
 }
 
-bool lists_page(const struct request *r, struct str cursor, struct buf *out, struct err *e)
+/* The page that begins at place at of what the caller sees; *more: its last entry, when others
+ * follow. */
+static struct str page_of(const struct request *r, struct view *v, uint32_t at,
+                          const struct catalog_entry **more)
 {
     const struct shard *s = r->shard;
     enum catalog_kind kind = r->method->kind;
-    uint32_t at = 0, size = (uint32_t)s->config->page_size;
-    if (cursor.p && !find_place(r, cursor, &at, e))
+    const struct catalog_list *l = &s->catalog->list[kind];
+    uint32_t all = v ? view_count(v, kind) : l->n, n = at < all ? all - at : 0;
+    if (n > (uint32_t)s->config->page_size)
+        n = (uint32_t)s->config->page_size;
+    if (n && at + n < all)
+        *more = &l->entries[v ? view_entry(v, kind, at + n - 1) : at + n - 1];
+    if (v)
+        return view_page(v, kind, !r->modern, at, n);
+    return n ? catalog_page(s->catalog, kind, !r->modern, at, n) : (struct str){0};
+}
+
+bool lists_page(const struct request *r, struct str cursor, struct buf *out, struct err *e)
+{
+    struct shard *s = r->shard;
+    enum catalog_kind kind = r->method->kind;
+    uint32_t last = UINT32_MAX; /* entry of the page before */
+    const struct catalog_entry *more = NULL;
+    if (cursor.p && !find_place(r, cursor, &last, e))
         return false;
     buf_addf(out, "\"%s\":[", member[kind]);
-    const struct catalog_list *l = s->catalog ? &s->catalog->list[kind] : NULL;
-    uint32_t n = l && at < l->n ? l->n - at : 0;
-    if (n > size)
-        n = size;
-    if (n)
-        buf_add_str(out, catalog_page(s->catalog, kind, !r->modern, at, n));
+    if (s->catalog) {
+        struct view *v = view_of(s, r->call.principal);
+        buf_add_str(out, page_of(r, v, v ? view_place_after(v, kind, last) : last + 1, &more));
+    }
     buf_addc(out, ']');
-    if (n && at + n < l->n)
-        add_cursor(r, l->entries[at + n - 1].public_name, out);
+    if (more)
+        add_cursor(r, more->public_name, out);
     return true;
+}
+
+void lists_instructions(const struct request *r, struct buf *out)
+{
+    const struct catalog *c = r->shard->catalog;
+    const struct view *v = c ? view_of(r->shard, r->call.principal) : NULL;
+    struct str text = v ? view_instructions(v) : c ? buf_str(&c->instructions) : (struct str){0};
+    if (text.n) {
+        buf_adds(out, ",\"instructions\":");
+        buf_add_str(out, text);
+    }
 }
 
 void lists_capabilities(const struct catalog *c, bool legacy, struct buf *out)

@@ -16,6 +16,8 @@ bool lists_page(const struct request *r, struct str cursor, struct buf *out,
 /* Appends the capabilities object of the merged view (MCP server capabilities; listChanged always,
  * the gateway can change). */
 void lists_capabilities(const struct catalog *c, bool legacy, struct buf *out);
+/* Appends `,"instructions":"…"` of the servers that the caller sees, if they have any. */
+void lists_instructions(const struct request *r, struct buf *out);
 /* Appends the gateway's own serverInfo object. */
 void lists_server_info(const struct config *cfg, struct buf *out);
 /* Appends a notifications/…/list_changed message's method name for a kind; templates have none of

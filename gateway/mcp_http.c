@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "gateway/era.h"
+#include "gateway/gate.h"
 #include "gateway/park.h"
 #include "gateway/rounds.h"
 #include "gateway/session.h"
@@ -252,6 +253,21 @@ void request_accepted(struct request *r)
     request_free(r);
 }
 
+bool request_challenged(struct request *r, const struct err *e)
+{
+    struct exchange *x = r->x;
+    struct buf b = {0};
+    if (!r->call.access.scopes || !x || x->streaming)
+        return false;
+    rpc_error_of(&b, r->id, e);
+    x->on_closed = NULL;
+    r->x = NULL;
+    gate_refuse_scopes(x, r->call.access.scopes, buf_str(&b));
+    buf_fini(&b);
+    request_free(r);
+    return true;
+}
+
 void request_start_call(struct request *r, const struct call_sink *sink)
 {
     struct err e;
@@ -262,7 +278,7 @@ void request_start_call(struct request *r, const struct call_sink *sink)
     c->arg = r;
     c->doc = &r->doc;
     c->params = r->msg.params;
-    if (call_start(c, &e))
+    if (call_start(c, &e) || request_challenged(r, &e))
         return;
     struct buf b = {0};
     rpc_error_of(&b, r->id, &e);

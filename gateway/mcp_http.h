@@ -65,6 +65,9 @@ void request_detach(struct request *r);
 void request_accepted(struct request *r);
 /* Starts r->call (method, params, who asks are set), or answers with the error. */
 void request_start_call(struct request *r, const struct call_sink *sink);
+/* Answers a call that call_resolve refused for a scope: 403 with a challenge. False: it was refused
+ * for something else. */
+bool request_challenged(struct request *r, const struct err *e);
 /* Frees r without an answer. */
 void request_free(struct request *r);
 

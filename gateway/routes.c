@@ -173,7 +173,7 @@ static bool find_route(const struct exchange *x, enum route_kind *kind)
     const struct config *cfg = x->shard->config;
     struct str path = x->head->path, base = str_of(cfg->base_path);
     *kind = TO_MCP;
-    if (!x->admin_listener && str_eq(path, str_of(cfg->path)))
+    if (!x->admin_listener && gate_is_endpoint(cfg, path))
         return true;
     *kind = TO_HEALTH;
     if (is_health(path))

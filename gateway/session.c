@@ -8,6 +8,7 @@
 #include "gateway/lists.h"
 #include "gateway/session_ids.h"
 #include "gateway/usession.h"
+#include "gateway/view.h"
 #include "gateway/watch.h"
 
 #include <stdio.h>
@@ -507,7 +508,8 @@ void sessions_list_changed(struct shard *s, unsigned kinds)
             continue;
         rpc_notification(&m, str_of(lists_changed_method((enum catalog_kind)k)), (struct str){0});
         for (size_t at = 0; s->sessions && map_next(&s->sessions->by_key, &at, NULL, &ss);)
-            session_send(ss, buf_str(&m));
+            if (views_changed(s, ((struct session *)ss)->principal, kinds) & (1U << k))
+                session_send(ss, buf_str(&m));
         buf_fini(&m);
     }
 }

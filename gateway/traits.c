@@ -65,6 +65,82 @@ void traits_read(const struct json_doc *d, uint32_t tok, const char *mount, stru
     read_rate(d, json_get(d, own, STR("rateLimit")), mount, tool, &out->rate);
 }
 
+static void add_word(strlist *words, struct str word)
+{
+    size_t n = 0;
+    while (*words && (*words)[n])
+        if (str_eq(str_of((*words)[n++]), word))
+            return;
+    *words = xrealloc(*words, (n + 2) * sizeof **words);
+    (*words)[n] = xmemdup0(word.p, word.n);
+    (*words)[n + 1] = NULL;
+}
+
+static void add_words(strlist *words, char *const *more)
+{
+    for (; more && *more; more++)
+        add_word(words, str_of(*more));
+}
+
+/* Words with blanks between them, for the entries that the glob names. */
+static void add_configured(strlist *words, const struct name_value *pairs, size_t n,
+                           struct str name)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct str rest = str_of(pairs[i].value), word;
+        while (str_glob(str_of(pairs[i].name), name) && str_split(&rest, ' ', &word))
+            if (word.n)
+                add_word(words, word);
+    }
+}
+
+static void add_listed_tags(const struct json_doc *d, uint32_t meta, struct str member,
+                            strlist *tags)
+{
+    uint32_t own = json_get(d, meta, member);
+    if (!json_is(d, own, JSON_OBJECT))
+        return;
+    strlist words = read_words(d, json_get(d, own, STR("tags")));
+    add_words(tags, words);
+    for (char **w = words; w && *w; w++)
+        free(*w);
+    free(words);
+}
+
+static struct policy_notes read_notes(const struct json_doc *d, uint32_t tok)
+{
+    static const char *const names[] = {"readOnlyHint", "destructiveHint", "idempotentHint",
+                                        "openWorldHint"};
+    struct policy_notes out = {0};
+    uint32_t notes = json_get(d, tok, STR("annotations"));
+    for (size_t i = 0; json_is(d, notes, JSON_OBJECT) && i < sizeof names / sizeof *names; i++) {
+        uint32_t v = json_get(d, notes, str_of(names[i]));
+        bool yes = json_is(d, v, JSON_TRUE);
+        if (yes || json_is(d, v, JSON_FALSE)) {
+            out.said |= (uint8_t)(1U << i);
+            out.yes |= (uint8_t)((unsigned)yes << i);
+        }
+    }
+    return out;
+}
+
+void traits_add(const struct json_doc *d, uint32_t tok, const struct mount_config *m, bool tool,
+                struct str name, struct traits *t)
+{
+    uint32_t meta = meta_of(d, tok);
+    if (json_is(d, meta, JSON_OBJECT)) {
+        add_listed_tags(d, meta, STR("_fastmcp"), &t->tags);
+        add_listed_tags(d, meta, STR("fastmcp"), &t->tags);
+    }
+    add_words(&t->scopes, m->required_scopes);
+    if (!tool)
+        return;
+    add_configured(&t->tags, m->tool_tags, m->tool_tag_count, name);
+    add_configured(&t->scopes, m->tool_scopes, m->tool_scope_count, name);
+    if (m->trust_annotations || mount_is_local(m))
+        t->notes = read_notes(d, tok);
+}
+
 static void free_words(strlist *words)
 {
     for (char **w = *words; w && *w; w++)

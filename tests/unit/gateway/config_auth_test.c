@@ -47,7 +47,7 @@ static void test_a_token_asks_for_authentication_without_a_type(void **state)
 static void test_tokens_come_inline_from_files_variables_and_as_digests(void **state)
 {
     (void)state;
-    load("auth:\n  tokens:\n"
+    load("tenants: {t: {}}\nauth:\n  tokens:\n"
          "    - {token: one, clientId: a, scopes: [x], tenant: t, expires: 2030-01-31}\n"
          "    - {tokenEnv: TWO, clientId: b, expires: '2030-01-31T01:02:03Z'}\n"
          "    - {sha256: 8B5B9DB0C13DB24256C829AA364AA90C6D2EBA318B9232A4AB9313B954D3555F, "
