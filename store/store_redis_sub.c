@@ -46,7 +46,8 @@ static void on_sub_up(struct redis_link *l)
 static void on_sub_down(struct redis_link *l, const struct err *e)
 {
     struct redis_store *rs = l->arg;
-    (void)e;
+    if (e->kind == ERR_BAD_UPSTREAM) /* larger than any of ours */
+        metric_add(rs->base.hub->forged[FORGED_MESSAGE], 1);
     store_channels_away(&rs->base);
 }
 

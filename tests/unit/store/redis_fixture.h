@@ -21,7 +21,7 @@
 /* As docs/store.md tells to write it; a test compares the two. */
 #define ACL_COMMANDS                                                                               \
     "-@all +auth +ping +select +role +client|setname +script|load +evalsha +getrange +set +del "   \
-    "+time +llen +lrange +lindex +ltrim +rpush +pexpire +pttl +hmget +hget +hset +hdel +hincrby "  \
+    "+time +llen +lrange +lindex +ltrim +rpush +pexpire +pttl +hmget +hget +hset +hdel "           \
     "+xadd +xrange +xrevrange +zadd +zrem +zcard +zscore +zrangebyscore +zremrangebyscore "        \
     "+publish +subscribe +unsubscribe"
 
@@ -104,8 +104,7 @@ static inline void end_process(struct process *p)
 
 /* ---- a blocking client with all rights, for what tests do behind the store's back ---- */
 
-/* Sends commands as lines (inline commands; "" quotes) and returns what came within a moment after
- * the last line was answered; static. */
+/* Sends commands as lines ("" quotes) and returns all answers; static. */
 static inline const char *admin(uint16_t port, const char *fmt, ...)
 {
     static char answer[256 * 1024];
@@ -122,7 +121,8 @@ static inline const char *admin(uint16_t port, const char *fmt, ...)
     if (connect(fd, (struct sockaddr *)&a, sizeof a) == 0) {
         assert(n > 0 && (size_t)n < sizeof line);
         (void)!write(fd, line, (size_t)n);
-        (void)!write(fd, "\r\nQUIT\r\n", 8);
+        (void)!write(fd, "\r\n", 2);
+        (void)shutdown(fd, SHUT_WR);
         ssize_t more;
         while (got < sizeof answer - 1 &&
                (more = read(fd, answer + got, sizeof answer - 1 - got)) > 0)

@@ -1,107 +1,9 @@
-/* What every backend must do: one table of cases over a handle that a program sets up. A case
- * waits for the answers that come later by running the loop. Each program includes it once. */
+/* What every backend must do: one table of cases over the handles that a program sets up. Each
+ * program includes it once. */
 #ifndef TESTS_STORE_CASES_H
 #define TESTS_STORE_CASES_H
 
-#include "base/clock.h"
-#include "store/store_priv.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
-
-static struct loop *loop;
-static struct store *store, *other; /* two handles on one store, on one loop */
-static void (*pass)(int64_t ms);    /* lets time go by for the store */
-
-static const uint8_t fleet_keys[2][32] = {"the fleet's first key, 32 bytes",
-                                          "and the one before it, the same"};
-
-/* ---- waiting ---- */
-
-struct waiter {
-    struct store_op op;
-    struct store_reply r;
-    struct buf value;
-    struct buf entries; /* "seq=value," each */
-    int calls;
-};
-
-static void keep(struct waiter *w, const struct store_reply *r)
-{
-    w->r = *r;
-    w->value.n = w->entries.n = 0;
-    buf_add_str(&w->value, r->value);
-    for (size_t i = 0; i < r->count; i++)
-        buf_addf(&w->entries, "%lld=%.*s,", (long long)r->entries[i].seq,
-                 STR_FMT(r->entries[i].value));
-}
-
-static void on_reply(const struct store_reply *r, void *arg)
-{
-    struct waiter *w = arg;
-    keep(w, r);
-    w->calls++;
-    loop_stop(loop);
-}
-
-static struct waiter last; /* the operation that was done last */
-
-static struct store_op *begin(void)
-{
-    assert_false(store_waits(&last.op));
-    last.op.fn = on_reply;
-    last.op.arg = &last;
-    last.calls = 0;
-    return &last.op;
-}
-
-static enum store_status finish(bool now, const struct store_reply *r)
-{
-    if (now) {
-        keep(&last, r);
-        assert_int_equal(last.calls, 0);
-    } else {
-        assert_int_equal(last.calls, 0); /* never before the function returned */
-        while (store_waits(&last.op))
-            loop_run(loop);
-        assert_int_equal(last.calls, 1);
-    }
-    return last.r.status;
-}
-
-/* Does one operation of the given handle to its end: DO(store, get, key). */
-#define DO(s, name, ...)                                                                           \
-    ({                                                                                             \
-        struct store_reply answer_;                                                                \
-        bool now_ = store_##name(s, begin(), __VA_ARGS__, &answer_);                               \
-        finish(now_, &answer_);                                                                    \
-    })
-
-static void assert_value(const char *want)
-{
-    buf_addc(&last.value, '\0');
-    assert_string_equal(last.value.p, want);
-}
-
-static void assert_entries(const char *want)
-{
-    buf_addc(&last.entries, '\0');
-    assert_string_equal(last.entries.p, want);
-}
-
-static struct store_key key_room[8];
-static int key_next;
-
-/* A key of its own for each name and each run of the program. */
-static struct str key_of(const char *name)
-{
-    struct store_key *k = &key_room[key_next++ % 8];
-    return store_key(store, k, "test", STR("tag"), (struct str[]){str_of(name)}, 1);
-}
+#include "tests/unit/store/store_fixture.h"
 
 /* ---- values ---- */
 
@@ -184,11 +86,6 @@ static void any_bytes_up_to_the_bound_come_back(void **state)
 
 /* ---- windows ---- */
 
-static struct store_window window_of(const char *name, int64_t limit, int64_t window_ms)
-{
-    return (struct store_window){key_of(name), limit, window_ms};
-}
-
 static void a_window_admits_its_limit_and_one_more_when_it_says(void **state)
 {
     (void)state;
@@ -202,6 +99,19 @@ static void a_window_admits_its_limit_and_one_more_when_it_says(void **state)
     assert_in_range(last.r.retry_ms, 1, 400);
     pass(last.r.retry_ms);
     assert_int_equal(DO(other, admit, &w, 1), STORE_OK);
+}
+
+static void a_window_slides_from_one_admission_to_the_next(void **state)
+{
+    (void)state;
+    struct store_window w = window_of("slides", 2, 900);
+    assert_int_equal(DO(store, admit, &w, 1), STORE_OK);
+    pass(300);
+    assert_int_equal(DO(store, admit, &w, 1), STORE_OK);
+    assert_int_equal(DO(store, admit, &w, 1), STORE_HELD);
+    assert_in_range(last.r.retry_ms, 1, 600); /* the first leaves, the second stays */
+    pass(last.r.retry_ms);
+    assert_int_equal(DO(store, admit, &w, 1), STORE_OK);
 }
 
 static void refusals_do_not_count(void **state)
@@ -252,6 +162,18 @@ static void a_large_window_admits_exactly_its_limit(void **state)
     assert_int_equal(last.r.number, 0);
     assert_int_equal(DO(other, admit, &w, 1), STORE_HELD);
     assert_in_range(last.r.retry_ms, 3500000, 3660001);
+}
+
+static void a_large_window_admits_again_when_it_says(void **state)
+{
+    (void)state;
+    struct store_window w = window_of("rolling", STORE_EXACT_MAX + 1, 600);
+    int admitted = 0;
+    while (DO(store, admit, &w, 1) == STORE_OK)
+        admitted++;
+    assert_true(admitted > STORE_EXACT_MAX);
+    pass(last.r.retry_ms);
+    assert_int_equal(DO(store, admit, &w, 1), STORE_OK);
 }
 
 static void a_changed_limit_holds_from_the_next_call(void **state)
@@ -370,49 +292,24 @@ static void members_are_counted_while_they_live(void **state)
     assert_entries("0=c,");
 }
 
+static void a_full_set_takes_nobody_but_who_is_in_it(void **state)
+{
+    (void)state;
+    struct str k = key_of("full");
+    char name[16];
+    for (int i = 0; i < STORE_MEMBERS_MAX; i++) {
+        int n = snprintf(name, sizeof name, "m%d", i);
+        assert_int_equal(DO(store, join, k, ((struct str){name, (size_t)n}), 60000), STORE_OK);
+    }
+    assert_int_equal(last.r.number, STORE_MEMBERS_MAX);
+    assert_int_equal(DO(other, join, k, STR("late"), 60000), STORE_HELD);
+    assert_int_equal(DO(other, join, k, STR("m7"), 60000), STORE_OK);
+    assert_int_equal(DO(store, members, k), STORE_OK);
+    assert_int_equal(last.r.count, STORE_MEMBERS_MAX);
+    assert_int_equal(DO(store, del, k), STORE_OK);
+}
+
 /* ---- messages ---- */
-
-struct hearer {
-    struct store_sub sub;
-    struct buf heard; /* "[body]" each, "!" for a gap */
-    int events, want;
-    struct store_sub *drop; /* unsubscribed at the first message */
-};
-
-static void on_heard(enum store_event event, struct str body, void *arg)
-{
-    struct hearer *h = arg;
-    if (event == STORE_GAP)
-        buf_addc(&h->heard, '!');
-    else
-        buf_addf(&h->heard, "[%.*s]", STR_FMT(body));
-    if (event == STORE_MESSAGE && h->drop)
-        store_unsubscribe(h->drop);
-    if (++h->events >= h->want)
-        loop_stop(loop);
-}
-
-static void hear(struct hearer *h, struct store *s, struct str channel)
-{
-    h->sub.fn = on_heard;
-    h->sub.arg = h;
-    h->want = 1;
-    store_subscribe(s, &h->sub, channel);
-    assert_int_equal(h->events, 0);
-}
-
-static void wait_for(struct hearer *h, int events)
-{
-    for (h->want = events; h->events < events;)
-        loop_run(loop);
-}
-
-static void assert_heard(struct hearer *h, const char *want)
-{
-    buf_addc(&h->heard, '\0');
-    assert_string_equal(h->heard.p, want);
-    h->heard.n--;
-}
 
 static void a_message_reaches_every_subscription_once(void **state)
 {
@@ -517,12 +414,6 @@ static void an_operation_without_a_waiter_is_done(void **state)
     assert_int_equal(DO(store, get, k), STORE_ABSENT);
 }
 
-static void fini_cases(void)
-{
-    buf_fini(&last.value);
-    buf_fini(&last.entries);
-}
-
 #define STORE_CASES                                                                                \
     cmocka_unit_test(a_value_is_absent_until_set_and_after_it_was_deleted),                        \
         cmocka_unit_test(only_the_first_sets_what_must_be_absent),                                 \
@@ -530,16 +421,19 @@ static void fini_cases(void)
         cmocka_unit_test(a_value_ends_with_its_time),                                              \
         cmocka_unit_test(any_bytes_up_to_the_bound_come_back),                                     \
         cmocka_unit_test(a_window_admits_its_limit_and_one_more_when_it_says),                     \
+        cmocka_unit_test(a_window_slides_from_one_admission_to_the_next),                          \
         cmocka_unit_test(refusals_do_not_count),                                                   \
         cmocka_unit_test(all_windows_admit_or_none_counts),                                        \
         cmocka_unit_test(a_limit_of_zero_refuses_for_ever),                                        \
         cmocka_unit_test(a_large_window_admits_exactly_its_limit),                                 \
+        cmocka_unit_test(a_large_window_admits_again_when_it_says),                                \
         cmocka_unit_test(a_changed_limit_holds_from_the_next_call),                                \
         cmocka_unit_test(a_log_is_read_on_from_where_the_reader_was),                              \
         cmocka_unit_test(a_reader_learns_that_entries_are_gone),                                   \
         cmocka_unit_test(a_second_writer_learns_where_the_log_ends),                               \
         cmocka_unit_test(a_long_log_is_read_in_pieces),                                            \
         cmocka_unit_test(large_entries_are_read_in_pieces),                                        \
+        cmocka_unit_test(a_full_set_takes_nobody_but_who_is_in_it),                                \
         cmocka_unit_test(members_are_counted_while_they_live),                                     \
         cmocka_unit_test(a_message_reaches_every_subscription_once),                               \
         cmocka_unit_test(a_late_subscription_is_told_of_the_gap_alone),                            \
