@@ -177,6 +177,8 @@ struct config {
     uint8_t (*seal_keys)[32]; /* first mints */
     size_t seal_key_count;
     bool seal_keys_generated;
+    char *link_listen;      /* where other replicas hand requests over; NULL: nowhere */
+    char *link_advertise;   /* how they reach it; NULL: as bound */
     struct store_url store; /* what replicas share */
     char *store_prefix;
     char *store_password; /* secret; NULL: none, or in the URL or a file */

@@ -105,6 +105,25 @@ static bool ends_in_port_zero(const char *address)
     return n >= 2 && strcmp(address + n - 2, ":0") == 0;
 }
 
+/* Others cannot reach an address that stands for all of this host's. */
+static void check_link(struct config_draft *d)
+{
+    struct net_addr a;
+    struct err e;
+    const char *listen = d->c.link_listen;
+    if (!listen) {
+        if (d->c.link_advertise)
+            report(d, "replicaLink.advertise", "means nothing without replicaLink.listen");
+        return;
+    }
+    if (!net_addr_parse(str_of(listen), &a, &e))
+        report(d, "replicaLink.listen", e.msg);
+    else if (!d->c.link_advertise && (str_starts(str_of(listen), STR("0.0.0.0:")) ||
+                                      str_starts(str_of(listen), STR("[::]:"))))
+        report(d, "replicaLink.advertise",
+               "is needed: the others cannot reach this replica at an address of all interfaces");
+}
+
 static void check_listen(struct config_draft *d)
 {
     bool all_loopback = true, loopback = false;
@@ -123,6 +142,7 @@ static void check_listen(struct config_draft *d)
         report(d, "listen", "holds too many addresses: at most 16");
     if (d->c.admin_listen)
         (void)check_address(d, "admin.listen", &d->c.admin_listen, &loopback);
+    check_link(d);
     if (d->c.lame_duck_ms < 0)
         d->c.lame_duck_ms = all_loopback ? 0 : LAME_DUCK_MS;
 }

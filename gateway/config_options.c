@@ -638,6 +638,22 @@ static const struct option config_rows[] = {
         .help = "For Redis to answer; a connect may take four times as long.",
     },
     {
+        .name = "replicaLink.listen",
+        .type = OPT_STRING,
+        OPT_AT(config_draft, c.link_listen),
+        .min = 1,
+        .help = "Address where other replicas hand over requests of sessions that live here. Needs "
+                "a shared `store` and `sealKeys`; for a network that only replicas reach.",
+    },
+    {
+        .name = "replicaLink.advertise",
+        .type = OPT_STRING,
+        OPT_AT(config_draft, c.link_advertise),
+        .min = 1,
+        .def_text = "`replicaLink.listen`",
+        .help = "How the other replicas reach it, as `host:port`.",
+    },
+    {
         .name = "sealKeys",
         .type = OPT_LIST,
         OPT_AT(config_draft, seal_keys),

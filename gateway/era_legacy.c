@@ -298,6 +298,16 @@ static void answer_failed(struct request *r, const struct err *e)
     buf_fini(&data);
 }
 
+/* A session that was brought back while nobody could say what it has upstream gets no second one
+ * there. */
+static bool can_be_sent(struct request *r)
+{
+    if (!session_is_blind(r->session, r->call.up))
+        return true;
+    request_retry_after(r, 1);
+    return refuse(r, 503, RPC_INTERNAL_ERROR, "the store that knows this session is away");
+}
+
 /* Own conversations are asked themselves; shared ones through the watch, which counts who wants
  * what. */
 static void subscribe(struct request *r, bool on)
@@ -309,6 +319,8 @@ static void subscribe(struct request *r, bool on)
         answer_failed(r, &e);
         return;
     }
+    if (!can_be_sent(r))
+        return;
     bool changed = session_subscribe(r->session, c->public_target, on);
     if (upstream_per_client(c->up)) {
         call_admit(c, &legacy_sink, r);
@@ -349,10 +361,10 @@ static void session_request(struct request *r)
         list(r);
     } else if (m->action == METHOD_CALL) {
         prepare(r);
-        if (call_resolve(&r->call, &e))
-            call_admit(&r->call, &legacy_sink, r);
-        else
+        if (!call_resolve(&r->call, &e))
             answer_failed(r, &e);
+        else if (can_be_sent(r))
+            call_admit(&r->call, &legacy_sink, r);
     } else if (str_eq(m->name, STR("ping"))) {
         answer_empty(r);
     } else if (str_eq(m->name, STR("logging/setLevel"))) {
@@ -379,7 +391,6 @@ void era_legacy_request(struct request *r)
 {
     struct str id = http1_value(r->x->head, STR("Mcp-Session-Id"));
     struct str version = http1_value(r->x->head, STR("MCP-Protocol-Version"));
-    struct shard *elsewhere = NULL;
     bool is_init = r->msg.kind == RPC_REQUEST && rpc_is(&r->msg, STR("initialize"));
     if (version.p && !era_legacy(version)) {
         (void)refuse(r, 400, RPC_INVALID_REQUEST, "MCP-Protocol-Version is not supported");
@@ -394,9 +405,10 @@ void era_legacy_request(struct request *r)
                      "the header Mcp-Session-Id is missing; initialize first");
         return;
     }
-    struct session *ss = session_find(r->shard, r->call.principal, id, &elsewhere);
-    if (elsewhere) {
-        request_move(r, elsewhere);
+    struct session_place at = session_find(r->x);
+    struct session *ss = at.ss;
+    if (at.shard || at.elsewhere || at.given_away) {
+        mcp_http_send_away(request_give_up(r), &at);
         return;
     }
     if (!ss) {

@@ -33,6 +33,8 @@ struct exchange {
     struct principal *principal; /* counted; NULL until the head was let in */
     bool local_listener;         /* came in on a loopback address */
     bool admin_listener;         /* came in on admin.listen */
+    bool link_listener;          /* came in from another replica */
+    bool relayed;                /* and is unwrapped: a client's request to that one */
     bool answered, streaming;
     bool held;                             /* see exchange_hold */
     void (*on_closed)(struct exchange *x); /* the client went away before the answer ended; x is

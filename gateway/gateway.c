@@ -7,10 +7,12 @@
 #include "gateway/admin.h"
 #include "gateway/cache.h"
 #include "gateway/catalog.h"
+#include "gateway/envelope.h"
 #include "gateway/gate.h"
 #include "gateway/http_server.h"
 #include "gateway/listen.h"
 #include "gateway/local.h"
+#include "gateway/owner.h"
 #include "gateway/park.h"
 #include "gateway/session.h"
 #include "gateway/view.h"
@@ -261,6 +263,7 @@ static void drain_shard(struct shard *s, void *arg)
     http_server_unlisten(s->http);
     http_server_drain(s->http);
     listeners_drain(s);
+    owners_drain(s);
     sessions_drain(s);
     parks_drain(s);
 }
@@ -307,6 +310,7 @@ static void shard_init(struct shard *s, struct gateway *gw, int index)
     if (index < 0)
         return;
     s->http = http_server_new(s);
+    s->owners = owners_new(s);
     s->sessions = session_table_new(s);
     s->listeners = listeners_new(s);
     s->gate = gate_new(s);
@@ -319,6 +323,7 @@ static void shard_fini(struct shard *s)
 {
     loop_flush(s->loop); /* mail that the thread did not come to */
     parks_free(&s->parks);
+    owners_free(&s->owners);
     session_table_free(&s->sessions);
     listeners_free(&s->listeners);
     if (s->http)
@@ -380,6 +385,26 @@ static int bind_one(const char *address, strlist *bound, struct err *e)
     return fd;
 }
 
+static void free_texts(strlist *l)
+{
+    for (size_t i = 0; *l && (*l)[i]; i++)
+        free((*l)[i]);
+    free(*l);
+    *l = NULL;
+}
+
+/* Other replicas are told the address that was bound, unless the configuration names another. */
+static bool bind_link(struct gateway *gw, const struct config *c, struct err *e)
+{
+    strlist bound = NULL;
+    gw->link_fd = bind_one(c->link_listen, &bound, e);
+    if (gw->link_fd < 0)
+        return false;
+    gw->link_address = xstrdup(c->link_advertise ? c->link_advertise : bound[0]);
+    free_texts(&bound);
+    return true;
+}
+
 static bool bind_all(struct gateway *gw, struct config *c, struct err *e)
 {
     size_t n = 0;
@@ -389,13 +414,13 @@ static bool bind_all(struct gateway *gw, struct config *c, struct err *e)
     gw->admin_fds = xcalloc(2, sizeof *gw->admin_fds);
     for (size_t i = 0; i <= n; i++)
         gw->listen_fds[i] = -1;
-    gw->admin_fds[0] = gw->admin_fds[1] = -1;
+    gw->admin_fds[0] = gw->admin_fds[1] = gw->link_fd = -1;
     for (size_t i = 0; i < n; i++)
         if ((gw->listen_fds[i] = bind_one(c->listen[i], &gw->bound, e)) < 0)
             return false;
     if (c->admin_listen && (gw->admin_fds[0] = bind_one(c->admin_listen, &gw->admin_bound, e)) < 0)
         return false;
-    return true;
+    return !c->link_listen || bind_link(gw, c, e);
 }
 
 static void start_accepting(struct shard *s, void *arg)
@@ -404,9 +429,11 @@ static void start_accepting(struct shard *s, void *arg)
     if (s->index != 0)
         return;
     for (int *fd = gw->listen_fds; *fd >= 0; fd++)
-        http_server_listen(s->http, *fd, false);
+        http_server_listen(s->http, *fd, HTTP_FOR_CLIENTS);
     for (int *fd = gw->admin_fds; *fd >= 0; fd++)
-        http_server_listen(s->http, *fd, true);
+        http_server_listen(s->http, *fd, HTTP_FOR_ADMIN);
+    if (gw->link_fd >= 0)
+        http_server_listen(s->http, gw->link_fd, HTTP_FOR_REPLICAS);
 }
 
 static void print_addresses(strlist l, struct buf *out)
@@ -471,14 +498,6 @@ static void raise_file_limit(void)
         l.rlim_cur = l.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &l);
     }
-}
-
-static void free_texts(strlist *l)
-{
-    for (size_t i = 0; *l && (*l)[i]; i++)
-        free((*l)[i]);
-    free(*l);
-    *l = NULL;
 }
 
 static void close_all(int *fds)
@@ -558,6 +577,9 @@ static void stop(struct gateway *gw)
     free(gw->shards);
     close_all(gw->listen_fds);
     close_all(gw->admin_fds);
+    if (gw->link_fd >= 0)
+        close(gw->link_fd);
+    free(gw->link_address);
     free_texts(&gw->bound);
     free_texts(&gw->admin_bound);
 }
@@ -577,6 +599,9 @@ int gateway_run(struct gateway *gw, struct config *c)
     gw->started_wall_ms = clock_wall_ms();
     pthread_mutex_init(&gw->parked.lock, NULL);
     gw->sealer = sealer_new((const uint8_t(*)[32])c->seal_keys, c->seal_key_count);
+    gw->link_keys = xcalloc(1, sizeof *gw->link_keys);
+    gw->link_fd = -1;
+    envelope_keys_init(gw->link_keys, (const uint8_t(*)[32])c->seal_keys, c->seal_key_count);
     (void)signal(SIGPIPE, SIG_IGN);
     raise_file_limit();
     net_resolver_start();
@@ -587,6 +612,8 @@ int gateway_run(struct gateway *gw, struct config *c)
         (void)fprintf(stderr, "headgate: %s\n", e.msg);
     stop(gw);
     sealer_free(&gw->sealer);
+    envelope_keys_fini(gw->link_keys);
+    free(gw->link_keys);
     map_fini(&gw->parked.by_principal);
     map_fini(&gw->parked.by_mount);
     pthread_mutex_destroy(&gw->parked.lock);

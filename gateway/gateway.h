@@ -27,6 +27,8 @@ struct spawner;
 struct admin;
 struct local;
 struct local_gen;
+struct envelope_keys;
+struct owners;
 struct parks;
 
 /* One loop's share. All its members belong to its thread, but for what is marked atomic. */
@@ -42,6 +44,7 @@ struct shard {
     size_t upstream_count;
     struct http_server *http; /* data shards */
     struct session_table *sessions;
+    struct owners *owners;       /* sessions among replicas */
     struct listeners *listeners; /* subscriptions/listen streams */
     struct gate *gate;           /* data shards: who may come in */
     struct views *views;         /* data shards: what they see */
@@ -83,6 +86,9 @@ struct gateway {
     struct parks_book parked;
     strlist bound, admin_bound; /* addresses as printed */
     int *listen_fds, *admin_fds;
+    int link_fd;                     /* the replica link's listener; -1: none */
+    char *link_address;              /* as others reach it; NULL: none */
+    struct envelope_keys *link_keys; /* immutable */
     int64_t started_wall_ms, started_ms;
     _Atomic int64_t buffered_bytes; /* charged buffers of all shards */
     _Atomic uint64_t config_version, catalog_version;

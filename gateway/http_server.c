@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/sse.h"
+#include "gateway/envelope.h"
 #include "gateway/gateway.h"
 #include "gateway/routes.h"
 
@@ -63,7 +64,8 @@ struct listener {
     struct event ev;
     struct http_server *srv;
     int fd;
-    bool admin, on;
+    enum http_listener kind;
+    bool on;
     struct timer pause;
 };
 
@@ -280,7 +282,8 @@ static void request_done(struct conn *c)
                              .shard = c->x.shard,
                              .peer = c->x.peer,
                              .local_listener = c->x.local_listener,
-                             .admin_listener = c->x.admin_listener};
+                             .admin_listener = c->x.admin_listener,
+                             .link_listener = c->x.link_listener};
     if (!c->keep || !whole || c->srv->draining) {
         linger(c);
         return;
@@ -556,9 +559,11 @@ static void head_done(struct conn *c)
     c->http10 = c->head->minor == 0;
     c->x.head = c->head;
     c->body_seen = 0;
-    http1_body_init(&c->body, c->head, s->config->max_body_bytes);
+    /* Between replicas a client's request comes with its wrapping. */
+    size_t max = s->config->max_body_bytes + (c->x.link_listener ? ENVELOPE_OVERHEAD : 0);
+    http1_body_init(&c->body, c->head, max);
     c->state = CONN_BODY;
-    if (c->head->framing == HTTP1_LENGTH && c->head->content_length > s->config->max_body_bytes) {
+    if (c->head->framing == HTTP1_LENGTH && c->head->content_length > max) {
         refuse(c, 413, "too_large", "the body is larger than maxBodyBytes");
         return;
     }
@@ -682,17 +687,17 @@ static void on_deadline(void *arg)
 struct adoption {
     struct shard *shard;
     int fd;
-    bool admin;
+    enum http_listener kind;
 };
 
 static void on_adopt(void *arg)
 {
     struct adoption *a = arg;
-    http_server_adopt(a->shard, a->fd, a->admin);
+    http_server_adopt(a->shard, a->fd, a->kind);
     free(a);
 }
 
-void http_server_adopt(struct shard *s, int fd, bool admin)
+void http_server_adopt(struct shard *s, int fd, enum http_listener kind)
 {
     struct conn *c = xcalloc(1, sizeof *c);
     struct err e;
@@ -706,8 +711,10 @@ void http_server_adopt(struct shard *s, int fd, bool admin)
     }
     c->x = (struct exchange){.ops = &http1_ops,
                              .peer = &c->peer,
-                             .local_listener = net_addr_is_loopback(&local),
-                             .admin_listener = admin};
+                             .local_listener =
+                                 kind != HTTP_FOR_REPLICAS && net_addr_is_loopback(&local),
+                             .admin_listener = kind == HTTP_FOR_ADMIN,
+                             .link_listener = kind == HTTP_FOR_REPLICAS};
     conn_hook(c, s->http);
     deadline(c, s->config->header_ms);
 }
@@ -743,17 +750,18 @@ static void pause_accept(struct listener *l, const char *why)
     timer_set(&l->pause, l->srv->shard->loop, 100, resume_accept, l);
 }
 
-static void hand_over(struct http_server *h, int fd, bool admin)
+static void hand_over(struct http_server *h, int fd, enum http_listener kind)
 {
-    struct shard *to = least_loaded(h->shard->gw);
+    /* What other replicas send is judged on one loop, which knows what it has seen. */
+    struct shard *to = kind == HTTP_FOR_REPLICAS ? h->shard : least_loaded(h->shard->gw);
     int one = 1;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     if (to == h->shard) {
-        http_server_adopt(to, fd, admin);
+        http_server_adopt(to, fd, kind);
         return;
     }
     struct adoption *a = xmalloc(sizeof *a);
-    *a = (struct adoption){to, fd, admin};
+    *a = (struct adoption){to, fd, kind};
     loop_post(to->loop, on_adopt, a);
 }
 
@@ -771,7 +779,7 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
         socklen_t from_len = sizeof from;
         int c = accept4(fd, (struct sockaddr *)&from, &from_len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (c >= 0) {
-            hand_over(l->srv, c, l->admin);
+            hand_over(l->srv, c, l->kind);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             pause_accept(l, "out of file descriptors or memory");
             return;
@@ -781,11 +789,11 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
     }
 }
 
-void http_server_listen(struct http_server *h, int fd, bool admin)
+void http_server_listen(struct http_server *h, int fd, enum http_listener kind)
 {
     assert(h->listeners < (int)(sizeof h->listener / sizeof *h->listener));
     struct listener *l = &h->listener[h->listeners++];
-    *l = (struct listener){.srv = h, .fd = fd, .admin = admin, .on = true};
+    *l = (struct listener){.srv = h, .fd = fd, .kind = kind, .on = true};
     event_assign(&l->ev, loop_base(h->shard->loop), fd, EV_READ | EV_PERSIST, on_accept, l);
     event_add(&l->ev, NULL);
 }

@@ -7,14 +7,16 @@
 
 struct shard;
 
+enum http_listener { HTTP_FOR_CLIENTS, HTTP_FOR_ADMIN, HTTP_FOR_REPLICAS };
+
 struct http_server *http_server_new(struct shard *s);
 /* Closes all connections and frees. */
 void http_server_free(struct http_server **h);
 /* Takes over an accepted socket. From any thread by loop_post through http_server_adopt. */
-void http_server_adopt(struct shard *s, int fd, bool admin);
+void http_server_adopt(struct shard *s, int fd, enum http_listener kind);
 /* Accepts on fd (not closed by us) and spreads connections over the gateway's shards, least loaded
  * first. */
-void http_server_listen(struct http_server *h, int fd, bool admin);
+void http_server_listen(struct http_server *h, int fd, enum http_listener kind);
 /* Stops accepting, after taking what is queued in the kernel. */
 void http_server_unlisten(struct http_server *h);
 /* Closes idle connections; from now on every answer closes its connection. */

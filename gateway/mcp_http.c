@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "gateway/era.h"
 #include "gateway/gate.h"
+#include "gateway/owner.h"
 #include "gateway/park.h"
 #include "gateway/rounds.h"
 #include "gateway/session.h"
@@ -66,19 +67,29 @@ bool mcp_http_head(struct exchange *x)
 
 /* ---- GET and DELETE: legacy sessions only ---- */
 
+void mcp_http_send_away(struct exchange *x, const struct session_place *at)
+{
+    if (at->shard)
+        exchange_move(x, at->shard);
+    else if (at->given_away)
+        link_refuse(x);
+    else
+        owner_find(x);
+}
+
 static void session_operation(struct exchange *x)
 {
     struct str id = http1_value(x->head, STR("Mcp-Session-Id"));
-    struct shard *elsewhere = NULL;
     bool get = str_eq(x->head->method, STR("GET"));
     if (!id.p) {
         refuse(x, 405, STR("Allow: POST\r\n"), RPC_INVALID_REQUEST,
                "this needs the Mcp-Session-Id of a session");
         return;
     }
-    struct session *ss = session_find(x->shard, x->principal, id, &elsewhere);
-    if (elsewhere) {
-        exchange_move(x, elsewhere);
+    struct session_place at = session_find(x);
+    struct session *ss = at.ss;
+    if (at.shard || at.elsewhere || at.given_away) {
+        mcp_http_send_away(x, &at);
         return;
     }
     struct str version = http1_value(x->head, STR("MCP-Protocol-Version"));
@@ -89,7 +100,7 @@ static void session_operation(struct exchange *x)
         refuse(x, 400, (struct str){0}, RPC_INVALID_REQUEST,
                "MCP-Protocol-Version is not supported");
     } else if (!get) {
-        session_end(ss);
+        session_delete(ss);
         exchange_reply(x, 200, (struct str){0}, (struct str){0});
     } else if (last.p) {
         if (!session_resume(ss, x, last))
@@ -217,13 +228,18 @@ void request_adopt(struct request *r, struct request *from)
     request_free(from);
 }
 
-void request_move(struct request *r, struct shard *to)
+struct exchange *request_give_up(struct request *r)
 {
     struct exchange *x = r->x;
     x->on_closed = NULL;
     r->x = NULL;
     request_free(r);
-    exchange_move(x, to);
+    return x;
+}
+
+void request_move(struct request *r, struct shard *to)
+{
+    exchange_move(request_give_up(r), to);
 }
 
 void request_retry_after(struct request *r, int seconds)

@@ -8,6 +8,7 @@
 #include <sys/queue.h>
 
 struct session;
+struct session_place;
 struct stream;
 struct listen;
 struct park;
@@ -38,6 +39,9 @@ struct request {
 bool mcp_http_head(struct exchange *x);
 void mcp_http_request(struct exchange *x);
 
+/* A request of a session that is not on this shard: to where it is. */
+void mcp_http_send_away(struct exchange *x, const struct session_place *at);
+
 /* Answers with one JSON message, as plain JSON or as the last event when the stream has begun, and
  * frees r. status counts only before a stream. */
 void request_answer(struct request *r, int status, struct str message);
@@ -47,6 +51,8 @@ bool request_release(struct request *r, int status, struct str message) MUST_USE
 /* r, which has no exchange, goes on with that of from: its id, tokens and what its client takes.
  * Frees from. */
 void request_adopt(struct request *r, struct request *from);
+/* Frees r; its exchange is the caller's. */
+struct exchange *request_give_up(struct request *r);
 /* Hands r's exchange to another shard, where the request begins anew. Frees r. */
 void request_move(struct request *r, struct shard *to);
 /* The same with an error built from code and text; data raw JSON or empty. */

@@ -20,6 +20,8 @@ enum metric_row {
     M_SESSIONS,            /* mcp_sessions_active */
     M_SESSIONS_EVICTED,    /* mcp_sessions_evicted_total */
     M_SESSIONS_REVIVED,    /* mcp_sessions_revived_total */
+    M_LINK_SENT,           /* mcp_link_sent_total{result} */
+    M_LINK_RECEIVED,       /* mcp_link_received_total{result} */
     M_CONNECTIONS,         /* mcp_gateway_connections */
     M_GUARD_REJECT,        /* mcp_gateway_guard_reject_total{reason} */
     M_UPSTREAM_UP,         /* mcp_upstream_up{upstream} */

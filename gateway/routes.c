@@ -6,6 +6,7 @@
 #include "gateway/admin.h"
 #include "gateway/gate.h"
 #include "gateway/mcp_http.h"
+#include "gateway/owner.h"
 
 enum route_kind { TO_MCP, TO_HEALTH, TO_METADATA, TO_ADMIN, TO_ADMIN_WRITE };
 
@@ -163,8 +164,8 @@ static void health(struct exchange *x)
 static bool admin_here(const struct exchange *x)
 {
     const struct config *cfg = x->shard->config;
-    if (x->admin_listener)
-        return true;
+    if (x->admin_listener || x->link_listener)
+        return x->admin_listener;
     return cfg->admin_public || (!cfg->admin_listen && x->local_listener);
 }
 
@@ -228,6 +229,10 @@ static void admit(struct exchange *x, enum route_kind kind)
 void routes_on_head(struct exchange *x)
 {
     enum route_kind kind;
+    if (x->link_listener) {
+        link_on_head(x);
+        return;
+    }
     struct str origin = http1_value(x->head, STR("Origin"));
     bool cors = false;
     bool preflight = str_eq(x->head->method, STR("OPTIONS")) &&
@@ -258,6 +263,10 @@ void routes_on_head(struct exchange *x)
 void routes_on_request(struct exchange *x)
 {
     enum route_kind kind;
+    if (x->link_listener && !x->relayed) {
+        link_on_request(x);
+        return;
+    }
     if (!find_route(x, &kind)) {
         refuse(x, 404, (struct str){0}, "no such path");
         return;

@@ -6,6 +6,7 @@
 #include "gateway/convert.h"
 #include "gateway/era.h"
 #include "gateway/lists.h"
+#include "gateway/owner.h"
 #include "gateway/session_ids.h"
 #include "gateway/usession.h"
 #include "gateway/view.h"
@@ -14,9 +15,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SWEEP_MAX_MS = 10000, MAX_SUBSCRIPTIONS = 1000 };
+enum { SWEEP_MAX_MS = 10000, KEEP_MS = 3600 * 1000, MAX_SUBSCRIPTIONS = 1000 };
+
+/* Why a session ends, and what of it is left for others. */
+enum end { BY_CLIENT, UNUSED, GIVEN_AWAY };
 
 static void sweep(void *arg);
+static void session_end(struct session *ss, enum end why);
 
 /* Often enough that a session outlives its idle time by a quarter of it at most. */
 static void sweep_later(struct session_table *t)
@@ -42,7 +47,7 @@ void session_table_free(struct session_table **tp)
     if (!t)
         return;
     while (map_next(&t->by_key, &at, NULL, &ss)) {
-        session_end(ss);
+        session_end(ss, owner_shared(t->shard) ? GIVEN_AWAY : BY_CLIENT);
         at = 0;
     }
     timer_clear(&t->sweep);
@@ -86,7 +91,7 @@ static bool make_room(struct session_table *t)
     TAILQ_FOREACH (ss, &t->by_use, by_use) {
         if (is_idle(ss)) {
             metric_add(metric_of(M_SESSIONS_EVICTED), 1);
-            session_end(ss);
+            session_end(ss, UNUSED);
             return true;
         }
     }
@@ -111,6 +116,9 @@ static struct session *add(struct shard *s, struct principal *who, const struct 
     ss->client_info = xmemdup0(t->client_info.p, t->client_info.n);
     ss->level_index = 1; /* info, until the client sets one */
     ss->used_ms = clock_ms();
+    ss->made_ms = t->made_ms;
+    ss->made_here = str_eq(t->replica, str_of(s->gw->replica));
+    TAILQ_INIT(&ss->known);
     TAILQ_INIT(&ss->requests);
     TAILQ_INIT(&ss->pending);
     session_streams_init(ss);
@@ -133,46 +141,60 @@ struct session *session_new(struct shard *s, struct principal *who, const char *
                                .client_info = client_info};
     session_ticket_seal(s->gw->sealer, principal_key(who), &t, &id);
     struct session *ss = add(s, who, &t, buf_str(&id));
+    if (ss && caps.n + client_info.n > SESSION_ID_INFO_MAX)
+        session_changed(ss);
     buf_fini(&id);
     buf_fini(&key);
     return ss;
 }
 
-/* A session that this process does not have: of another replica, or from before a restart. One
- * that was made here and is not here has ended. */
-static struct session *bring_back(struct shard *s, struct principal *who,
-                                  const struct session_ticket *t, struct str id)
+struct session *session_revive(struct shard *s, struct principal *who,
+                               const struct session_ticket *t, struct str id, struct str state,
+                               bool blind)
 {
-    if (str_eq(t->replica, str_of(s->gw->replica)) || !t->whole ||
-        t->made_ms + SESSION_ID_LIFE_MS < clock_wall_ms())
+    struct session *ss = map_get(&s->sessions->by_key, t->key);
+    if (ss) /* two requests had it brought back */
+        return ss;
+    ss = add(s, who, t, id);
+    if (!ss)
         return NULL;
-    struct session *ss = add(s, who, t, id);
-    if (ss)
-        metric_add(metric_of(M_SESSIONS_REVIVED), 1);
+    ss->blind = blind;
+    if (state.n && !session_load(ss, state))
+        log_warn("session.state_unusable");
+    if (!t->whole && ss->caps[0] == '\0') {
+        session_end(ss, GIVEN_AWAY);
+        return NULL;
+    }
+    metric_add(metric_of(M_SESSIONS_REVIVED), 1);
     return ss;
 }
 
-struct session *session_find(struct shard *s, struct principal *who, struct str id,
-                             struct shard **elsewhere)
+struct session_place session_find(const struct exchange *x)
 {
-    struct buf text = {0};
+    struct shard *s = x->shard;
+    struct session_place at = {0};
     struct session_ticket t;
-    struct session *ss = NULL;
-    *elsewhere = NULL;
-    if (session_ticket_open(s->gw->sealer, principal_key(who), id, &text, &t)) {
-        int home = home_of(s->gw, t.key);
-        if (home != s->index) {
-            *elsewhere = &s->gw->shards[home];
-        } else {
-            ss = map_get(&s->sessions->by_key, t.key);
-            if (!ss)
-                ss = bring_back(s, who, &t, id);
-        }
+    struct buf text = {0};
+    struct str id = http1_value(x->head, STR("Mcp-Session-Id"));
+    bool ok = session_ticket_open(s->gw->sealer, principal_key(x->principal), id, &text, &t);
+    int home = ok ? home_of(s->gw, t.key) : 0;
+    struct session *ss = ok && home == s->index ? map_get(&s->sessions->by_key, t.key) : NULL;
+    if (ok && home != s->index) {
+        at.shard = &s->gw->shards[home];
+    } else if (ss && is_idle(ss) && x->relayed && s->draining) {
+        session_end(ss, GIVEN_AWAY);
+        at.given_away = true;
+    } else if (ss && is_idle(ss) && ss->blind && store_is_up(s->store)) {
+        session_end(ss, GIVEN_AWAY);
+        at.elsewhere = true;
+    } else {
+        at.ss = ss;
+        at.elsewhere = ok && !ss;
     }
     buf_fini(&text);
-    if (ss)
-        session_touch(ss);
-    return ss;
+    if (at.ss)
+        session_touch(at.ss);
+    return at;
 }
 
 void session_touch(struct session *ss)
@@ -254,6 +276,7 @@ void session_set_log_level(struct session *ss, struct str level, int index)
     free(ss->level);
     ss->level = xmemdup0(level.p, level.n);
     ss->level_index = index;
+    session_changed(ss);
     for (size_t i = 0; i < ss->conversation_count; i++)
         if (ss->conversations[i])
             tell_level(ss, ss->conversations[i]);
@@ -401,13 +424,43 @@ struct usession *session_usession(struct session *ss, struct upstream *u)
     if (!ss->conversations[i]) {
         ss->conversations[i] = usession_new(u, ss);
         ss->conversation_up[i] = u;
+        session_adopt(ss, ss->conversations[i]);
     }
     return ss->conversations[i];
 }
 
-void session_usession_ready(struct session *ss, struct usession *us)
+bool session_is_blind(struct session *ss, struct upstream *u)
+{
+    return ss->blind && upstream_per_client(u) && !session_conversation(ss, u);
+}
+
+/* The server forgot its session and gave another: it hears again what it was told before. */
+static void subscribe_all(struct session *ss, struct usession *us)
+{
+    struct shard *s = ss->shard;
+    struct arena a = {0};
+    struct target t;
+    struct str uri;
+    void *v;
+    for (size_t at = 0; s->catalog && map_next(&ss->subscriptions, &at, &uri, &v);) {
+        struct buf p = {0};
+        if (!catalog_resolve(s->catalog, ROUTE_URI, uri, &a, &t) || t.mount != us->up->index)
+            continue;
+        buf_adds(&p, "{\"uri\":");
+        json_write_str(&p, t.name);
+        buf_addc(&p, '}');
+        usession_tell(us, STR("resources/subscribe"), buf_str(&p));
+        buf_fini(&p);
+    }
+    arena_fini(&a);
+}
+
+void session_usession_ready(struct session *ss, struct usession *us, bool again)
 {
     tell_level(ss, us);
+    if (again)
+        subscribe_all(ss, us);
+    session_changed(ss);
 }
 
 void session_broadcast(struct session *ss, struct str method, struct str params)
@@ -445,15 +498,16 @@ void session_on_notice(struct session *ss, const struct rpc_msg *m)
 
 bool session_subscribe(struct session *ss, struct str uri, bool on)
 {
-    if (!on) {
-        bool had = map_del(&ss->subscriptions, uri) != NULL;
-        ss->subscription_count -= had;
-        return had;
-    }
-    if (map_get(&ss->subscriptions, uri) || ss->subscription_count >= MAX_SUBSCRIPTIONS)
+    bool has = map_get(&ss->subscriptions, uri) != NULL;
+    if (has == on || (on && ss->subscription_count >= MAX_SUBSCRIPTIONS))
         return false;
-    ss->subscription_count++;
-    return map_set(&ss->subscriptions, uri, ss) == NULL;
+    if (on)
+        (void)map_set(&ss->subscriptions, uri, ss);
+    else
+        (void)map_del(&ss->subscriptions, uri);
+    ss->subscription_count += on ? 1 : -1;
+    session_changed(ss);
+    return true;
 }
 
 bool session_subscribed(const struct session *ss, struct str uri)
@@ -546,13 +600,17 @@ static void session_destroy(void *arg)
     free(ss);
 }
 
-void session_end(struct session *ss)
+static void session_end(struct session *ss, enum end why)
 {
     struct request *r;
     struct pending *p;
     if (ss->ended)
         return;
     ss->ended = true;
+    timer_clear(&ss->save);
+    session_forget_known(ss);
+    if (why != GIVEN_AWAY && !ss->blind)
+        owner_ended(ss->shard, str_of(ss->key), ss->made_ms, ss->made_here, why == BY_CLIENT);
     map_del(&ss->shard->sessions->by_key, str_of(ss->key));
     TAILQ_REMOVE(&ss->shard->sessions->by_use, ss, by_use);
     metric_add(metric_of(M_SESSIONS), -1);
@@ -569,8 +627,25 @@ void session_end(struct session *ss)
     session_streams_fini(ss);
     unsubscribe_all(ss);
     for (size_t i = 0; i < ss->conversation_count; i++)
-        usession_close(&ss->conversations[i]);
+        if (why == GIVEN_AWAY)
+            usession_leave(&ss->conversations[i]);
+        else
+            usession_close(&ss->conversations[i]);
     loop_defer(ss->shard->loop, session_destroy, ss);
+}
+
+void session_delete(struct session *ss)
+{
+    session_end(ss, BY_CLIENT);
+}
+
+/* What was claimed stays claimed. */
+static void keep(struct session_table *t, struct session *ss)
+{
+    if (ss->kept_ms + KEEP_MS > clock_ms())
+        return;
+    ss->kept_ms = clock_ms();
+    owner_keep(t->shard, str_of(ss->key));
 }
 
 static void sweep(void *arg)
@@ -583,9 +658,13 @@ static void sweep(void *arg)
         struct session *ss = v;
         session_streams_trim(ss);
         if (is_idle(ss) && ss->used_ms < limit) {
-            session_end(ss);
+            session_end(ss, UNUSED);
             at = 0;
+            continue;
         }
+        session_keep_saved(ss);
+        if (!ss->made_here)
+            keep(t, ss);
     }
     sweep_later(t);
 }

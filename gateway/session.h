@@ -19,14 +19,28 @@ struct session *session_new(struct shard *s, struct principal *who, const char *
                             struct str caps, struct str client_info);
 /* Its Mcp-Session-Id. */
 struct str session_id(const struct session *ss);
-/* Finds the session of an id on this shard. When it lives on another shard: NULL and *elsewhere is
- * that shard. NULL and *elsewhere NULL: ended, forged, or another principal's (404). One that
- * another replica or an earlier process made is brought back from what its id says. Counts as
- * use. */
-struct session *session_find(struct shard *s, struct principal *who, struct str id,
-                             struct shard **elsewhere);
-/* Ends it: calls are cancelled, upstream conversations closed, the stream ended. */
-void session_end(struct session *ss);
+/* Where the session is that x names in Mcp-Session-Id. */
+struct session_place {
+    struct session *ss;  /* here; counts as use */
+    struct shard *shard; /* on this shard, if anywhere in this process */
+    bool elsewhere;      /* not here: hand x to owner_find */
+    bool given_away;     /* here no more: answer with link_refuse */
+};
+/* All empty: the id is forged, or another principal's (404). */
+struct session_place session_find(const struct exchange *x);
+struct session_ticket;
+/* Brings a session back that lives nowhere, from its id and from what changed of it since (raw
+ * JSON, or empty). blind: nobody could say what changed. NULL: no room, or too little is known. */
+struct session *session_revive(struct shard *s, struct principal *who,
+                               const struct session_ticket *t, struct str id, struct str state,
+                               bool blind);
+/* Its client ends it: calls are cancelled, upstream conversations closed, the stream ended. */
+void session_delete(struct session *ss);
+/* Something changed that another replica would need. */
+void session_changed(struct session *ss);
+/* Was it brought back without what changed of it, and has no conversation with u? Then a second one
+ * would begin behind the back of the first. */
+bool session_is_blind(struct session *ss, struct upstream *u);
 
 const char *session_version(const struct session *ss);
 /* Does its client know events without data? */
@@ -75,8 +89,9 @@ bool session_subscribed(const struct session *ss, struct str public_uri);
 
 /* For usession.c and upstream.c */
 struct usession *session_usession(struct session *ss, struct upstream *u);
-/* A conversation is open: tells it the level. */
-void session_usession_ready(struct session *ss, struct usession *us);
+/* A conversation is open: tells it the level; again: and what the server forgot with the session
+ * that it had before. */
+void session_usession_ready(struct session *ss, struct usession *us, bool again);
 void session_on_log(struct session *ss, struct upstream *u, const struct json_doc *d,
                     uint32_t params);
 void session_on_updated(struct session *ss, struct upstream *u, struct str uri);

@@ -28,6 +28,12 @@ struct pending {
     TAILQ_ENTRY(pending) link;
 };
 
+/* A session that a server gave it, at another replica. */
+struct known {
+    char *mount, *sid, *version;
+    TAILQ_ENTRY(known) link;
+};
+
 struct session {
     struct shard *shard;
     struct principal *principal; /* counted */
@@ -52,6 +58,15 @@ struct session {
     struct replay_log log;
     size_t charged; /* of the log */
 
+    int64_t made_ms; /* wall clock */
+    bool made_here;  /* by this process */
+    bool blind;      /* brought back while the store was away: what changed of it is not known */
+    struct timer save;
+    bool save_due;
+    int64_t kept_ms;           /* when its claim was prolonged */
+    int64_t saved_ms;          /* 0: nothing of it is in the store */
+    TAILQ_HEAD(, known) known; /* sessions of servers that it had elsewhere */
+
     uint64_t next_id;
     TAILQ_HEAD(, request) requests;
     TAILQ_HEAD(, pending) pending;
@@ -72,6 +87,16 @@ struct session_table {
 
 /* It was used now. */
 void session_touch(struct session *ss);
+
+/* session_state.c */
+/* Takes over what changed of it since its id was made: raw JSON. False: it is none. */
+bool session_load(struct session *ss, struct str state);
+/* A conversation that begins: goes on with the server's session, when there is one. */
+void session_adopt(struct session *ss, struct usession *us);
+void session_forget_known(struct session *ss);
+/* Keeps it in the store; prolongs what is kept. */
+void session_save(struct session *ss);
+void session_keep_saved(struct session *ss);
 
 /* session_stream.c */
 void session_streams_init(struct session *ss);

@@ -763,6 +763,12 @@ struct upstream *upstream_new(struct shard *s, struct config *config, int index)
     u->cfg = &config->mounts[index];
     u->index = index;
     u->refs = 1;
+    /* Replicas use one session of a server: their ids of requests must not meet. */
+    if (config->store.kind != STORE_IN_MEMORY) {
+        uint32_t range;
+        crypto_random(&range, sizeof range);
+        u->next_id = (uint64_t)(range & 0xfffff) << 32;
+    }
     TAILQ_INIT(&u->pooled);
     u->calls = metric_series(&metric_rows[M_UPSTREAM_CALLS], u->cfg->name, NULL);
     u->errors = metric_series(&metric_rows[M_UPSTREAM_ERRORS], u->cfg->name, NULL);

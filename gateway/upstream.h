@@ -134,6 +134,8 @@ void ask_refuse(struct ask *a, struct str error);
 struct usession *usession_of(struct upstream *u, struct session *owner);
 /* Ends it: upstream DELETE or the child's end; calls in it fail. Nulls *us. */
 void usession_close(struct usession **us);
+/* The same, but the server keeps the session: another replica goes on with it. Nulls *us. */
+void usession_leave(struct usession **us);
 /* Sends a notification (method, raw params) on it, when it is open. */
 void usession_notify(struct usession *us, struct str method, struct str params);
 /* Sends a request whose answer nobody waits for (logging/setLevel). */

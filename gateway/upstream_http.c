@@ -43,7 +43,7 @@ struct hreq {
     const struct hreq_ops *ops;
     void *arg;
     struct buf out; /* head and body, until the answer begins */
-    bool safe, resent, good, ended, head_seen, is_sse, deaf, keep;
+    bool safe, resent, wrote, good, ended, head_seen, is_sse, deaf, keep;
     int status, interim;
     struct http1_body body;
     struct sse_reader sse;
@@ -150,6 +150,11 @@ void hreq_good(struct hreq *h)
     h->good = true;
 }
 
+bool hreq_wrote(const struct hreq *h)
+{
+    return h->wrote;
+}
+
 int hreq_status(const struct hreq *h)
 {
     return h->status;
@@ -225,6 +230,7 @@ static void send_more(struct uconn *c)
             return;
         }
         c->sent += (size_t)n;
+        h->wrote = true;
     }
     if (!c->connected && c->sent > 0) {
         c->connected = true;

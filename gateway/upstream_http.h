@@ -50,6 +50,8 @@ struct hreq *hreq_start(struct http_pool *p, const struct hreq_spec *spec,
                         const struct hreq_ops *ops, void *arg);
 /* Drops the request and its connection; no callback any more. Nulls *h. */
 void hreq_cancel(struct hreq **h);
+/* Has any byte of it left? Also in on_end. */
+bool hreq_wrote(const struct hreq *h);
 int hreq_status(const struct hreq *h); /* 0 before the head */
 /* The answer made sense: only then is its connection used again. */
 void hreq_good(struct hreq *h);

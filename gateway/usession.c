@@ -11,11 +11,12 @@
 #include "gateway/usession.h"
 
 #include "base/clock.h"
+#include "gateway/catalog.h"
 #include "gateway/session.h"
 
 #include <stdlib.h>
 
-enum { HANDSHAKE_MS = 30000, CHILD_PROBE_MS = 3000, STREAM_WAIT_MS = 250 };
+enum { HANDSHAKE_MS = 30000, CHILD_PROBE_MS = 3000, STREAM_WAIT_MS = 250, STREAM_TAKEN_MS = 10000 };
 
 static void open_stream(void *arg);
 
@@ -190,6 +191,13 @@ void usession_close(struct usession **usp)
     loop_defer(us->up->shard->loop, us_destroy, us);
 }
 
+void usession_leave(struct usession **usp)
+{
+    if (*usp)
+        (*usp)->sid[0] = '\0'; /* nothing to DELETE */
+    usession_close(usp);
+}
+
 /* ---- coming up ---- */
 
 void usession_refused(struct usession *us, uint64_t id, const struct err *e)
@@ -215,7 +223,8 @@ static void ready(struct usession *us)
     struct urequest *r;
     us->state = US_READY;
     if (us->owner)
-        session_usession_ready(us->owner, us);
+        session_usession_ready(us->owner, us, us->again);
+    us->again = true;
     if (us->pipe && us->info.era == UP_MODERN && !us->owner && !us->pooled) {
         struct urequest *listen = urequest_own(
             us->up, us, STR("subscriptions/listen"),
@@ -391,6 +400,23 @@ void usession_open(struct usession *us)
         initialize(us);
 }
 
+void usession_adopt(struct usession *us, const char *sid, const char *version)
+{
+    const struct catalog *c = us->up->shard->catalog;
+    if (us->state != US_IDLE || us->up->cfg->transport != MOUNT_HTTP ||
+        strlen(sid) >= sizeof us->sid || strlen(version) >= sizeof us->info.version)
+        return;
+    if (c && c->config == us->up->config && us->up->index < (int)c->mount_count)
+        server_info_copy(&us->info, &c->mounts[us->up->index].server);
+    us->info.era = UP_LEGACY;
+    us->info.stateful = true;
+    memcpy(us->sid, sid, strlen(sid) + 1);
+    memcpy(us->info.version, version, strlen(version) + 1);
+    us->state = US_READY;
+    us->again = true;
+    open_stream(us);
+}
+
 bool usession_expired(struct usession *us, struct urequest *r)
 {
     if (r->retried || !r->call)
@@ -418,6 +444,8 @@ static bool stream_head(struct hreq *h, const struct http1_head *head, void *arg
         return true;
     if (us->resume.id[0])
         us->resume.id[0] = '\0'; /* it may only not know that event any more */
+    else if (head->status == 409)
+        us->resume.retry_ms = STREAM_TAKEN_MS; /* another replica has it, for now */
     else
         us->no_stream = true; /* 405: the server has none (MCP 2025-11-25 basic/transports) */
     return false;

@@ -79,6 +79,7 @@ struct usession {
     struct timer settle;          /* after it, until the GET stream is open */
     struct resume resume;         /* of that */
     bool no_stream;
+    bool again;                         /* it was open before */
     struct pipe *pipe;                  /* stdio, HTTP+SSE, workers */
     struct worker *worker;              /* of a local pool; NULL: it is none's */
     LIST_HEAD(, local_state_op) states; /* its requests to the store */
@@ -123,6 +124,8 @@ void upstream_session_moved(struct upstream *u);
 
 /* usession.c */
 struct usession *usession_new(struct upstream *u, struct session *owner);
+/* Goes on with a session that the server gave this client at another replica. */
+void usession_adopt(struct usession *us, const char *sid, const char *version);
 /* Begins the handshake if it has not begun. */
 void usession_open(struct usession *us);
 /* Puts a call in line until the conversation is open. */

@@ -1,0 +1,352 @@
+"""Several replicas behind one balancer: a session is served wherever its requests arrive."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import secrets
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcpclient import Legacy
+from mockcore import text
+from mockhttp import Gate
+from mocks import LegacyServer, ModernServer
+from replicas import Balancer, Redis
+from wire import poll
+
+KEY = base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Redis]:
+    server = Redis(tmp_path)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def fleet(start_gateway: Any, redis: Redis, clients: Any) -> Iterator[Callable[..., Fleet]]:
+    made: list[Fleet] = []
+
+    def make(url: str, count: int = 2, *, link: bool = True, **more: Any) -> Fleet:
+        config: dict[str, Any] = {"sealKeys": [KEY], "store": redis.url}
+        config |= {"upstreams": {"up": {"url": url}}} | more
+        if link:
+            config["replicaLink"] = {"listen": "127.0.0.1:0"}
+        made.append(Fleet(start_gateway, clients, config, count))
+        return made[-1]
+
+    yield make
+    for fleet in made:
+        fleet.balancer.close()
+
+
+class Fleet:
+    def __init__(self, start: Any, keep: Any, config: dict[str, Any], count: int) -> None:
+        self.start, self.keep, self.config = start, keep, config
+        self.gateways = [start(config) for _ in range(count)]
+        self.balancer = Balancer(lambda: [g.host_port for g in self.gateways])
+
+    def client(self, at: int | None = None, **more: Any) -> Legacy:
+        url = self.balancer.url if at is None else self.gateways[at].url
+        return self.keep(Legacy(url, **more))
+
+    def at(self, n: int, client: Legacy, **more: Any) -> Legacy:
+        """The same session, asked for at that replica."""
+        other = self.keep(Legacy(self.gateways[n].url, client.version, connect=False, **more))
+        other.session, other._ids = client.session, client._ids
+        return other
+
+    def kill(self, n: int) -> None:
+        gateway = self.gateways.pop(n)
+        gateway.expected_exit = -signal.SIGKILL
+        gateway.signal(signal.SIGKILL)
+        gateway.wait()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum over the replicas; one that has no such series yet counts as 0."""
+        total = 0.0
+        for gateway in self.gateways:
+            with contextlib.suppress(AssertionError):
+                total += gateway.metric(name, **labels)
+        return total
+
+
+def test_a_session_is_served_at_every_replica(fleet: Any, legacy_up: LegacyServer) -> None:
+    f = fleet(legacy_up.url, 3)
+    client = f.client()
+    for n in range(12):
+        assert client.call("up_echo", {"n": n}).text == json.dumps({"n": n})
+    assert f.metric("mcp_sessions_active") == 1
+    assert f.metric("mcp_link_sent_total", result="ok") > 0
+
+
+def test_all_calls_of_a_session_use_one_session_of_the_server(
+    fleet: Any, legacy_up: LegacyServer
+) -> None:
+    seen: set[str] = set()
+
+    async def work(ctx: Any, arguments: Any) -> Any:
+        seen.add(ctx.session.id)
+        return text("ok")
+
+    legacy_up.service.handlers["echo"] = work
+    client = fleet(legacy_up.url, 3).client()
+    for _ in range(9):
+        assert client.call("up_echo").text == "ok"
+    assert len(seen) == 1
+
+
+def test_streams_and_questions_go_to_the_replica_that_has_the_session(
+    fleet: Any, legacy_up: LegacyServer
+) -> None:
+    f = fleet(legacy_up.url)
+    client = f.client(caps={"elicitation": {}})
+    answer = {"action": "accept", "content": {"which": "x"}}
+    for _ in range(4):  # the answer is posted to the other replica than the call
+        reply = client.call("up_ask", answer=lambda method, params: answer)
+        assert json.loads(reply.text) == [answer]
+    reply = client.call("up_progress", token=7)
+    assert len(reply.sent("notifications/progress")) == 3
+
+
+def test_the_standing_stream_of_another_replica(fleet: Any, legacy_up: LegacyServer) -> None:
+    f = fleet(legacy_up.url)
+    client = f.client(0)
+    client.call("up_echo")
+    stream = f.at(1, client).listen()
+    assert stream.next().data == b""
+    poll(lambda: any(s.get for s in legacy_up.sessions.values()), why="the GET upstream")
+    assert f.at(0, client).send("GET", client.fields(), b"").finish().status == 409
+    legacy_up.notify("notifications/message", level="error", data="here")
+    assert stream.next().json()["params"]["data"] == "here"
+    stream.conn.close()
+    legacy_up.notify("notifications/message", level="error", data="kept")
+    poll(lambda: f.gateways[0].metric("mcp_open_streams") == 0, why="the end of the stream")
+    stream = f.at(1, client).listen()
+    first = next(e for e in iter(stream.next, None) if e.data)
+    assert first.json()["params"]["data"] == "kept"
+
+
+def test_cancel_and_resume_reach_the_replica_that_runs_the_call(
+    fleet: Any, legacy_up: LegacyServer
+) -> None:
+    f = fleet(legacy_up.url)
+    gate = Gate()
+
+    async def work(ctx: Any, arguments: Any) -> Any:
+        await ctx.progress(1)
+        await gate.wait()
+        return text("worked")
+
+    legacy_up.service.handlers["echo"] = work
+    client = f.client(0)
+    pending = client.open("tools/call", {"name": "up_echo"}, token="t")
+    event = next(e for e in iter(pending.stream().next, None) if e.data)
+    pending.close()
+    stream = f.at(1, client).listen({"Last-Event-ID": event.id})
+    gate.open()
+    last = [e.json() for e in iter(stream.next, None) if e.data][-1]
+    assert last["result"]["content"][0]["text"] == "worked"
+
+    held = Gate()
+
+    async def wait(ctx: Any, arguments: Any) -> Any:
+        await ctx.progress(1)
+        await ctx.cancelled.wait()
+        held.open()
+        return text("late")
+
+    legacy_up.service.handlers["echo"] = wait
+    pending = client.open("tools/call", {"name": "up_echo"}, token="t", id_="stop")
+    assert next(e for e in iter(pending.stream().next, None) if e.data)
+    assert f.at(1, client).notify("notifications/cancelled", {"requestId": "stop"}).status == 202
+    poll(lambda: held.is_open, why="the server hears of the cancellation")
+
+
+def test_delete_at_any_replica_ends_it_at_all(fleet: Any, legacy_up: LegacyServer) -> None:
+    f = fleet(legacy_up.url, 3)
+    client = f.client(0)
+    client.call("up_echo")
+    assert f.at(1, client).delete().status == 200
+    for n in range(3):
+        assert f.at(n, client).call("up_echo").status == 404
+    poll(lambda: legacy_up.ended, why="DELETE upstream")
+    f.kill(0)
+    for n in range(2):
+        assert f.at(n, client).call("up_echo").status == 404
+
+
+def test_a_session_outlives_its_replica_with_all_that_it_had(
+    fleet: Any, legacy_up: LegacyServer
+) -> None:
+    seen: list[tuple[str, str | None]] = []
+
+    async def work(ctx: Any, arguments: Any) -> Any:
+        seen.append((ctx.session.id, ctx.session.level))
+        return text("ok")
+
+    legacy_up.service.handlers["echo"] = work
+    f = fleet(legacy_up.url, 3)
+    client = f.client(0)
+    assert client.request("logging/setLevel", {"level": "error"}).result == {}
+    assert client.call("up_echo").text == "ok"
+    assert client.request("resources/subscribe", {"uri": "demo://one/a"}).result == {}
+    poll(lambda: f.metric("mcp_sessions_active") == 1)
+    f.kill(0)
+    at_first, at_second = f.at(0, client), f.at(1, client)
+    assert at_first.call("up_echo").text == "ok"
+    assert at_second.call("up_echo").text == "ok"
+    assert len(set(seen)) == 1, "the same session of the server, and its level"
+    stream = at_second.listen()
+    poll(
+        lambda: legacy_up.notify("notifications/resources/updated", uri="demo://one/a"),
+        why="the GET upstream",
+    )
+    told = next(e for e in iter(stream.next, None) if e.data).json()
+    assert told["params"]["uri"] == "demo://one/a"
+    assert f.metric("mcp_sessions_revived_total") == 1
+
+
+def test_what_was_in_flight_on_a_killed_replica_ends_with_an_error(
+    fleet: Any, legacy_up: LegacyServer
+) -> None:
+    gate = Gate()
+
+    async def work(ctx: Any, arguments: Any) -> Any:
+        await gate.wait()
+        return text("late")
+
+    async def stream(ctx: Any, arguments: Any) -> Any:
+        await ctx.progress(1)
+        return await work(ctx, arguments)
+
+    f = fleet(legacy_up.url)
+    client = f.client(0)
+    client.call("up_echo")
+    legacy_up.service.handlers["echo"] = work
+    legacy_up.service.handlers["fail"] = stream
+    elsewhere = f.at(1, client)
+    plain = elsewhere.open("tools/call", {"name": "up_echo"})
+    assert gate.entered.wait(10)
+    streamed = elsewhere.open("tools/call", {"name": "up_fail"}, token="t")
+    assert next(e for e in iter(streamed.stream().next, None) if e.data)
+    f.kill(0)
+    for pending in (plain, streamed):
+        reply = pending.finish()
+        assert reply.code == -32603
+        assert reply.error["data"] == {"reason": "owner_gone", "mayHaveHadEffects": True}
+    del legacy_up.service.handlers["echo"]
+    legacy_up.service.tool("echo", lambda ctx, arguments: _answer())
+    gate.open()
+    assert f.at(0, client).call("up_echo").text == "back"
+
+
+async def _answer() -> Any:
+    return text("back")
+
+
+def test_a_stream_whose_replica_was_killed_ends_with_an_error_when_taken_up(
+    fleet: Any, legacy_up: LegacyServer
+) -> None:
+    gate = Gate()
+
+    async def work(ctx: Any, arguments: Any) -> Any:
+        await ctx.progress(1)
+        await gate.wait()
+        return text("late")
+
+    legacy_up.service.handlers["echo"] = work
+    f = fleet(legacy_up.url)
+    client = f.client(0)
+    pending = client.open("tools/call", {"name": "up_echo"}, token="t", id_=99)
+    event = next(e for e in iter(pending.stream().next, None) if e.data)
+    f.kill(0)
+    gate.open()
+    stream = f.at(0, client).listen({"Last-Event-ID": event.id})
+    last = next(e for e in iter(stream.next, None) if e.data).json()
+    assert last["id"] == 99 and last["error"]["data"]["mayHaveHadEffects"] is True
+
+
+def test_without_a_link_every_replica_serves_what_arrives(
+    fleet: Any, legacy_up: LegacyServer, redis: Redis
+) -> None:
+    seen: set[str] = set()
+
+    async def work(ctx: Any, arguments: Any) -> Any:
+        seen.add(ctx.session.id)
+        return text("ok")
+
+    legacy_up.service.handlers["echo"] = work
+    legacy_up.lenient = True  # each replica would have the GET stream of the one session
+    f = fleet(legacy_up.url, 3, link=False)
+    client = f.client(0)
+    assert client.call("up_echo").text == "ok"
+    poll(lambda: redis.say("KEYS", "*:session:*") > b"*0", why="the session's state")
+    for n in (1, 2, 0, 1, 2):
+        assert f.at(n, client).call("up_echo").text == "ok"
+    assert len(seen) == 1
+
+
+def test_another_principals_session_is_404_and_reaches_no_server(
+    fleet: Any, legacy_up: LegacyServer
+) -> None:
+    tokens = {"alice": {"token": "a" * 20}, "bob": {"token": "b" * 20}}
+    auth = {
+        "type": "bearer",
+        "tokens": [{"token": t["token"], "clientId": n} for n, t in tokens.items()],
+    }
+    f = fleet(legacy_up.url, auth=auth)
+    alice = f.client(0, headers={"Authorization": "Bearer " + "a" * 20})
+    assert alice.call("up_echo").text
+    before = len(legacy_up.requests)
+    for n in range(2):
+        bob = f.at(n, alice, headers={"Authorization": "Bearer " + "b" * 20})
+        assert bob.call("up_echo").status == 404
+        assert bob.delete().status == 404
+        assert (
+            bob.send("GET", bob.fields({"Accept": "text/event-stream"}), b"").finish().status == 404
+        )
+    assert len([r for r in legacy_up.requests[before:] if r.method != "GET"]) == 0
+
+
+def test_modern_upstreams_need_no_owner(fleet: Any, modern_up: ModernServer) -> None:
+    f = fleet(modern_up.url, 2)
+    client = f.client()
+    for n in range(6):
+        assert client.call("up_echo", {"n": n}).text == json.dumps({"n": n})
+
+
+def test_while_the_store_is_away_replicas_that_know_each_other_go_on(
+    fleet: Any, legacy_up: LegacyServer, redis: Redis
+) -> None:
+    f = fleet(legacy_up.url)
+    client = f.client(0)
+    client.call("up_echo")
+    other = f.at(1, client)
+    assert other.call("up_echo", {"n": 1}).text == '{"n": 1}'
+    redis.stop()
+    assert other.call("up_echo", {"n": 2}).text == '{"n": 2}'
+
+
+def test_while_the_store_is_away_no_second_session_begins_at_a_server(
+    fleet: Any, legacy_up: LegacyServer, redis: Redis
+) -> None:
+    f = fleet(legacy_up.url)
+    client = f.client(0)
+    client.call("up_echo")
+    redis.stop()
+    f.kill(0)
+    begun = len(legacy_up.bodies("initialize"))
+    other = f.at(0, client)
+    assert other.request("ping").result == {}
+    refused = other.call("up_echo")
+    assert refused.status == 503 and refused.response.header("retry-after")
+    assert len(legacy_up.bodies("initialize")) == begun
+    redis.start()
+    poll(lambda: other.call("up_echo").status == 200, why="the store's return")
