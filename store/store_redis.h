@@ -51,9 +51,10 @@ struct redis_link {
     struct redis_wire wire;
     enum redis_link_state state;
     struct timer timer;
-    struct str greeting;   /* commands to send to the master first, and how many */
-    size_t greeting_count; /* their replies must not be errors */
-    int failures;
+    struct str greeting;    /* commands to send to the master first, and how many */
+    size_t greeting_count;  /* their replies must not be errors */
+    int failures;           /* since it was up */
+    int tries;              /* attempts that led to nothing lasting: what the pauses grow with */
     size_t sentinel, asked; /* which is next, and how many did not know */
     size_t at, steps;       /* of the greeting */
     uint8_t step[8];

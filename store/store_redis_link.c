@@ -29,7 +29,7 @@ static int64_t rest_ms(const struct redis_link *l)
 {
     uint32_t roll;
     int64_t ms = REST_FIRST_MS;
-    for (int i = 1; i < l->failures && ms < REST_MAX_MS; i++)
+    for (int i = 1; i < l->tries && ms < REST_MAX_MS; i++)
         ms *= 2;
     ms = ms < REST_MAX_MS ? ms : REST_MAX_MS;
     crypto_random(&roll, sizeof roll);
@@ -40,6 +40,7 @@ static void attempt_failed(struct redis_link *l, const struct err *e)
 {
     redis_wire_close(&l->wire);
     l->failures++;
+    l->tries++;
     l->asked = 0;
     l->sentinel = (l->sentinel + 1) % l->hub->url.host_count; /* this one may be behind the times */
     l->state = LINK_RESTING;
@@ -134,8 +135,7 @@ static void put_greeting(struct redis_link *l)
     }
     int n = snprintf(name, sizeof name, "headgate-%.32s", h->replica ? h->replica : "");
     put_step(l, STEP_NAME, (struct str[]){STR("CLIENT"), STR("SETNAME"), {name, (size_t)n}}, 3);
-    if (h->url.kind == STORE_IN_SENTINEL)
-        put_step(l, STEP_ROLE, (struct str[]){STR("ROLE")}, 1);
+    put_step(l, STEP_ROLE, (struct str[]){STR("ROLE")}, 1);
     put_step(l, STEP_PING, (struct str[]){STR("PING")}, 1); /* refused while it loads its data */
     if (l->greeting_count)
         redis_wire_put(&l->wire, l->greeting);
@@ -152,8 +152,9 @@ static const char *step_fault(const struct redis_link *l, enum greeting_step ste
         return n->type == REDIS_ERROR ? "the server refuses the database's number" : NULL;
     case STEP_NAME: return NULL; /* for people who look at CLIENT LIST; an ACL may forbid it */
     case STEP_ROLE:
-        return role && str_eq(role->text, STR("master")) ? NULL
-                                                         : "the server is not the master (ROLE)";
+        return redis_is_error(n, "NOPERM") ? "the user may not ROLE: see the ACL in docs/store.md"
+               : role && str_eq(role->text, STR("master")) ? NULL
+                                                           : "the server is no master (ROLE)";
     case STEP_PING: break;
     }
     return redis_is_error(n, "NOAUTH")    ? "the server wants a password"
@@ -279,6 +280,7 @@ void redis_link_drop(struct redis_link *l, const struct err *e)
         return;
     }
     redis_wire_close(&l->wire);
+    l->tries = 0;
     try_next(l);
     l->events->on_down(l, e);
 }

@@ -11,7 +11,7 @@ static struct store_hub *hub;
 static void wait_ms(int64_t ms)
 {
     struct timer t = {0};
-    timer_set(&t, loop, ms, (loop_fn)loop_stop, loop);
+    timer_set(&t, loop, ms + 2, (loop_fn)loop_stop, loop); /* timers are coarse */
     while (timer_armed(&t))
         loop_run(loop);
 }
