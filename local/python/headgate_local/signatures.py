@@ -178,7 +178,8 @@ def _parameter(
     required = default is MISSING and rules.default_factory is None
     exact = hint if hint in EXACT and not is_field(default) and not rules.limits else None
     public = rules.alias if isinstance(rules.alias, str) else name
-    text = hint is str or hint is Any
+    bare = get_args(hint)[0] if get_origin(hint) is typing.Annotated else hint
+    text = bare is str or bare is Any
     return Parameter(
         public, name, shape.check, exact, required, schema, schema.get("description"), text
     )

@@ -115,7 +115,7 @@ class Comparison:
                 "# Local tools: differences from FastMCP",
                 "",
                 f"Written by `./dev schemas`, which compares the runtime with {versions} over",
-                "the functions of `local/python/tests/corpus`, and fails on a difference without a reason.",
+                "the functions of `local/python/tests/corpus`; one without a reason is a failure.",
                 "Compared:",
                 f"{self.counts['schemas']} signatures, {self.counts['values']} arguments, "
                 f"{self.counts['results']} results.",
