@@ -9,6 +9,7 @@
  * A worker runs one call that may block it (a synchronous tool, a resource, a prompt) or any number
  * of asynchronous ones; what finds no worker waits in line. */
 #include "base/clock.h"
+#include "base/crypto.h"
 #include "gateway/lines.h"
 #include "gateway/local.h"
 #include "gateway/local_host.h"
@@ -26,6 +27,7 @@ enum {
     REPLACE_EVERY_MS = 20,
     CANCEL_GRACE_MS = 2000,
     GRACE_MS = 150,  /* the runtime ends what it can by itself at the tool's time */
+    ID_BITS = 52,    /* exact in any reader of JSON */
     ALIVE_MS = 1000, /* for the loop of an asynchronous worker to show that it runs */
 };
 
@@ -399,6 +401,9 @@ static void assign(struct worker *w, struct urequest *r)
     w->blocking += lane == LANE_BLOCKING;
     w->async += lane == LANE_ASYNC;
     r->us = w->us;
+    crypto_random(&r->id,
+                  sizeof r->id); /* a tool must not be able to answer the call after its own */
+    r->id >>= 64 - ID_BITS;
     r->max_at_ms = clock_ms() + timeout_ms + GRACE_MS;
     TAILQ_INSERT_TAIL(&w->us->reqs, r, link);
     urequest_call(w->us->up, w->us, r->call, r);

@@ -136,5 +136,5 @@ bool sandbox_enter(const struct sandbox *s, enum sandbox_level *level, struct er
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return err_set(e, ERR_SYSTEM, "no_new_privs: %s", strerror(errno));
     return drop_capabilities(e) && (sandbox_landlock_abi() == 0 || sandbox_landlock(s, e)) &&
-           (!sandbox_has_seccomp() || sandbox_seccomp(s->profile, e));
+           (!sandbox_has_seccomp() || sandbox_seccomp(s, e));
 }

@@ -54,6 +54,6 @@ bool sandbox_landlock(const struct sandbox *s, struct err *e) MUST_USE;
 /* sandbox_seccomp.c: is there a filter mode; and the filter. Signals go to this process only, but
  * for SANDBOX_EXEC. */
 bool sandbox_has_seccomp(void);
-bool sandbox_seccomp(enum sandbox_profile profile, struct err *e) MUST_USE;
+bool sandbox_seccomp(const struct sandbox *s, struct err *e) MUST_USE;
 
 #endif

@@ -68,8 +68,7 @@ static const int always[] = {
     SYS_getdents, SYS_getdents64, SYS_lseek, SYS_fcntl, SYS_flock, SYS_fsync, SYS_fdatasync,
     SYS_ftruncate, SYS_truncate, SYS_fallocate, SYS_sendfile, SYS_copy_file_range, SYS_fadvise64,
     SYS_mkdir, SYS_mkdirat, SYS_rmdir, SYS_unlink, SYS_unlinkat, SYS_rename, SYS_renameat,
-    SYS_renameat2, SYS_link, SYS_linkat, SYS_symlink, SYS_symlinkat, SYS_chmod, SYS_fchmod,
-    SYS_fchmodat, SYS_utime, SYS_utimes, SYS_futimesat, SYS_utimensat, SYS_umask, SYS_dup, SYS_dup2,
+    SYS_renameat2, SYS_link, SYS_linkat, SYS_symlink, SYS_symlinkat, SYS_umask, SYS_dup, SYS_dup2,
     SYS_dup3, SYS_pipe, SYS_pipe2, SYS_eventfd, SYS_eventfd2, SYS_poll, SYS_ppoll, SYS_select,
     SYS_pselect6, SYS_epoll_create, SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_wait,
     SYS_epoll_pwait,
@@ -93,6 +92,11 @@ static const int always[] = {
     /* pairs of sockets, as event loops wake themselves with */
     SYS_sendto, SYS_recvfrom, SYS_sendmsg, SYS_recvmsg, SYS_shutdown, SYS_getsockopt,
     SYS_setsockopt, SYS_getsockname, SYS_getpeername};
+
+/* Who owns a file may change these wherever it is: Landlock does not know of them. So only where
+ * something may be written at all. */
+static const int for_writers[] = {SYS_chmod,  SYS_fchmod,    SYS_fchmodat, SYS_utime,
+                                  SYS_utimes, SYS_futimesat, SYS_utimensat};
 
 static const int for_net[] = {SYS_connect, SYS_bind, SYS_sendmmsg, SYS_recvmmsg};
 
@@ -208,13 +212,15 @@ static void begin(struct program *p)
     answer(p, refuse(ENOSYS));
 }
 
-static void build(struct program *p, enum sandbox_profile profile)
+static void build(struct program *p, const struct sandbox *s)
 {
     static const unsigned inet[] = {AF_INET, AF_INET6};
     static const unsigned local[] = {AF_UNIX};
-    bool net = profile != SANDBOX_PURE, exec = profile == SANDBOX_EXEC;
+    bool net = s->profile != SANDBOX_PURE, exec = s->profile == SANDBOX_EXEC;
     begin(p);
     allow(p, always, sizeof always / sizeof *always);
+    if (s->write[0])
+        allow(p, for_writers, sizeof for_writers / sizeof *for_writers);
     if (net)
         allow(p, for_net, sizeof for_net / sizeof *for_net);
     if (exec)
@@ -238,10 +244,10 @@ bool sandbox_has_seccomp(void)
     return ARCH != 0 && syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
 }
 
-bool sandbox_seccomp(enum sandbox_profile profile, struct err *e)
+bool sandbox_seccomp(const struct sandbox *s, struct err *e)
 {
     struct program p = {.n = 0};
-    build(&p, profile);
+    build(&p, s);
     struct sock_fprog prog = {.len = (unsigned short)p.n, .filter = p.code};
     return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &prog) == 0 ||
            err_set(e, ERR_SYSTEM, "seccomp: %s", strerror(errno));

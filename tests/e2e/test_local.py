@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from gatewayproc import run_cli
 from mcpclient import Client, Legacy, Modern
 from processes import descendants, exists, open_files, zombies
-from wire import poll
+from wire import http, poll
 
 Start = Callable[..., Any]
 Clients = Callable[[Client], Any]
@@ -209,6 +210,7 @@ def test_synchronous_calls_have_a_worker_each_and_the_rest_wait(
 ) -> None:
     held = tmp_path / "held"
     gateway = local(sandbox={"read": [str(tmp_path)]})
+    poll(lambda: gateway.api("local")["pool"]["workers"] == 3, why="all workers are there")
     made = [clients(Modern(gateway.url)) for _ in range(5)]
     with ThreadPoolExecutor(5) as pool:
         waiting = [pool.submit(c.call, "hold", {"path": str(held)}) for c in made]
@@ -275,4 +277,133 @@ def test_crashes_leak_nothing(local: Start, clients: Clients) -> None:
         assert "status 1" in client.call("die", {"status": 1}).error["message"]
         assert client.call("add", {"a": 1, "b": 2}).text == "3"
     assert rest() <= before + 1
-    assert not zombies(gateway.pid)
+    poll(lambda: not zombies(gateway.pid), why="all workers are reaped")
+
+
+# ---- files that change -------------------------------------------------------------------------
+
+
+def test_changed_files_are_served_at_once_and_clients_hear(
+    local: Start, clients: Clients, workspace: Workspace
+) -> None:
+    gateway = local(hotReload=True)
+    client = clients(Legacy(gateway.url))
+    stream = client.listen()
+    workspace.write("tools/more.py", "def extra() -> int:\n    return 1\n")
+    assert stream.until("notifications/tools/list_changed")
+    assert "extra" in names(client)
+    assert client.call("extra").text == "1"
+    workspace.write("tools/more.py", "def extra() -> int:\n    return 2\n")
+    poll(lambda: client.call("extra").text == "2", why="the new form is served")
+    (workspace.folder / "tools" / "more.py").unlink()
+    poll(lambda: "extra" not in names(client), why="deleted files disappear")
+
+
+def test_a_broken_edit_keeps_the_last_good_form_and_says_so(
+    local: Start, clients: Clients, workspace: Workspace
+) -> None:
+    workspace.write("tools/more.py", "def extra() -> int:\n    return 1\n")
+    gateway = local(hotReload=True)
+    client = clients(Modern(gateway.url))
+    workspace.write("tools/more.py", "def extra( -> int:\n    return 2\n")
+    workspace.write("tools/new.py", "def fresh() -> int:\n    return 3\n")
+    poll(lambda: "fresh" in names(client), why="what is not broken is loaded")
+    assert client.call("extra").text == "1" and client.call("add", {"a": 1, "b": 2}).text == "3"
+    (broken,) = gateway.api("local")["broken"]
+    assert broken["path"] == "tools/more.py" and broken["served"] == "last good"
+    assert broken["error"] and "tools/more.py" in gateway.logs
+    workspace.write("tools/more.py", "def extra() -> int:\n    return 4\n")
+    poll(lambda: client.call("extra").text == "4", why="a repaired file is served")
+    assert gateway.api("local")["broken"] == []
+
+
+def test_calls_in_flight_end_on_what_they_began_with(
+    local: Start, clients: Clients, workspace: Workspace, tmp_path: Path
+) -> None:
+    held = tmp_path / "held"
+    gateway = local(hotReload=True, sandbox={"read": [str(tmp_path)]})
+    client, other = clients(Modern(gateway.url)), clients(Modern(gateway.url))
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(client.call, "hold", {"path": str(held)})
+        poll(lambda: gateway.api("local")["pool"]["busy"] == 1, why="the call runs")
+        workspace.write("tools/more.py", "def extra() -> int:\n    return 1\n")
+        poll(lambda: "extra" in names(other), why="the new generation serves")
+        assert not waiting.done()
+        held.touch()
+        assert not waiting.result().result["isError"]
+
+
+def test_a_configmap_that_is_switched_is_heard_of(
+    start_gateway: Start, clients: Clients, tmp_path: Path
+) -> None:
+    volume = tmp_path / "inline" / "tools"
+
+    def fill(name: str, value: int) -> None:
+        (volume / name).mkdir(parents=True)
+        (volume / name / "t.py").write_text(f"def value() -> int:\n    return {value}\n")
+        (volume / "..data_tmp").symlink_to(name)
+        (volume / "..data_tmp").rename(volume / "..data")
+
+    fill("..2026_01", 1)
+    (volume / "t.py").symlink_to("..data/t.py")
+    gateway = start_gateway({"local": {"inline": str(tmp_path / "inline"), "hotReload": True}})
+    client = clients(Modern(gateway.url))
+    assert client.call("value").text == "1" and len(names(client)) == 1
+    fill("..2026_02", 2)
+    poll(lambda: client.call("value").text == "2", why="the new volume is served")
+
+
+def test_reload_by_request_loads_the_files_again(
+    local: Start, clients: Clients, workspace: Workspace
+) -> None:
+    gateway = local()
+    client = clients(Modern(gateway.url))
+    workspace.write("tools/more.py", "def extra() -> int:\n    return 1\n")
+    assert http(f"{gateway.base}/reload", method="POST").status == 200
+    poll(lambda: "extra" in names(client), why="the reload loads it")
+
+
+def test_reloads_under_load_lose_no_call(
+    local: Start, clients: Clients, workspace: Workspace
+) -> None:
+    gateway = local(hotReload=True)
+    made = [clients(Modern(gateway.url)) for _ in range(4)]
+    done = threading.Event()
+
+    def call(client: Any) -> int:
+        count = 0
+        while not done.is_set():
+            assert client.call("add", {"a": count, "b": 1}).text == str(count + 1)
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(4) as pool:
+        running = [pool.submit(call, c) for c in made]
+        for n in range(5):
+            workspace.write("tools/n.py", f"def n() -> int:\n    return {n}\n")
+            poll(lambda n=n: gateway.api("local")["generation"] >= n + 2, why="it is loaded")
+        done.set()
+        assert sum(r.result() for r in running) > 0
+    poll(lambda: gateway.api("local")["pool"]["workers"] == 3, why="older workers are gone")
+
+
+def test_strict_does_not_start_with_a_broken_file(workspace: Workspace, tmp_path: Path) -> None:
+    workspace.write("tools/bad.py", "import nothing_that_exists\n")
+    done = run_cli(
+        "local", str(workspace.folder), "--listen=127.0.0.1:0", "--local.strict=true", cwd=tmp_path
+    )
+    assert done.returncode == 1 and "bad.py" in done.stderr
+
+
+def test_links_that_lead_out_of_the_folder_are_not_followed(
+    local: Start, clients: Clients, workspace: Workspace, tmp_path: Path
+) -> None:
+    (tmp_path / "outside.md").write_text("secret")
+    (workspace.folder / "knowledge").mkdir()
+    (workspace.folder / "knowledge" / "in.md").symlink_to(tmp_path / "outside.md")
+    (workspace.folder / "knowledge" / "env.md").symlink_to("/proc/self/environ")
+    workspace.write("knowledge/fine.md", "fine")
+    gateway = local()
+    uris = [r["uri"] for r in clients(Modern(gateway.url)).all("resources")]
+    assert uris == ["knowledge://fine.md"]
+    assert len(gateway.api("local")["skipped"]) == 2
