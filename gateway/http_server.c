@@ -798,17 +798,22 @@ void http_server_listen(struct http_server *h, int fd, enum http_listener kind)
     event_add(&l->ev, NULL);
 }
 
-void http_server_unlisten(struct http_server *h)
+static void unlisten(struct http_server *h, bool replicas_too)
 {
     for (int i = 0; i < h->listeners; i++) {
         struct listener *l = &h->listener[i];
-        if (!l->on)
+        if (!l->on || (l->kind == HTTP_FOR_REPLICAS && !replicas_too))
             continue;
         on_accept(l->fd, EV_READ, l);
         l->on = false;
         timer_clear(&l->pause);
         event_del(&l->ev);
     }
+}
+
+void http_server_unlisten(struct http_server *h)
+{
+    unlisten(h, false);
 }
 
 struct http_server *http_server_new(struct shard *s)
@@ -846,7 +851,7 @@ void http_server_free(struct http_server **hp)
     struct http_server *h = *hp;
     if (!h)
         return;
-    http_server_unlisten(h);
+    unlisten(h, true);
     http_server_cut(h);
     while (h->free_head_count)
         free(h->free_heads[--h->free_head_count]);

@@ -17,7 +17,8 @@ void http_server_adopt(struct shard *s, int fd, enum http_listener kind);
 /* Accepts on fd (not closed by us) and spreads connections over the gateway's shards, least loaded
  * first. */
 void http_server_listen(struct http_server *h, int fd, enum http_listener kind);
-/* Stops accepting, after taking what is queued in the kernel. */
+/* Stops accepting clients, after taking what is queued in the kernel. Other replicas are served to
+ * the end: they have to hear where things are. */
 void http_server_unlisten(struct http_server *h);
 /* Closes idle connections; from now on every answer closes its connection. */
 void http_server_drain(struct http_server *h);

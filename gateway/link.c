@@ -27,6 +27,7 @@ struct forward {
     struct owners *owners;
     struct peer *peer;
     struct exchange *x;
+    owner_gone_fn gone;
     struct hreq *http;
     int status;
     struct buf fields;  /* of the answer */
@@ -130,8 +131,8 @@ static void on_client_gone(struct exchange *x)
     forward_free(x->arg);
 }
 
-/* The error that a request of x ends with; false: x carries none (a GET, an answer). */
-static bool lost_message(const struct exchange *x, struct buf *out)
+bool owner_error(const struct exchange *x, int code, struct str message, struct str data,
+                 struct buf *out)
 {
     struct json_doc d = {0};
     struct rpc_msg m;
@@ -139,9 +140,7 @@ static bool lost_message(const struct exchange *x, struct buf *out)
     bool ok = x->body.n && json_parse(&d, x->body.p, x->body.n, &e) && rpc_read(&d, &m, &e) &&
               m.kind == RPC_REQUEST;
     if (ok)
-        rpc_error(out, json_raw(&d, m.id), RPC_INTERNAL_ERROR,
-                  STR("the replica that ran this request is gone; it may have been carried out"),
-                  STR("{\"reason\":\"owner_gone\",\"mayHaveHadEffects\":true}"));
+        rpc_error(out, json_raw(&d, m.id), code, message, data);
     json_fini(&d);
     return ok;
 }
@@ -152,7 +151,10 @@ static void lose(struct forward *f)
     struct buf m = {0};
     bool streaming = f->streaming;
     struct exchange *x = forward_end(f);
-    bool request = lost_message(x, &m);
+    bool request =
+        owner_error(x, RPC_INTERNAL_ERROR,
+                    STR("the replica that ran this request is gone; it may have been carried out"),
+                    STR("{\"reason\":\"owner_gone\",\"mayHaveHadEffects\":true}"), &m);
     count_sent("lost");
     if (streaming) {
         if (!request || exchange_event(x, (struct str){0}, buf_str(&m)))
@@ -237,7 +239,10 @@ static void again(struct forward *f, const char *why)
     buf_adds(&name, f->peer->name);
     f->peer->heard_ms = 0;
     count_sent(why);
-    owner_find_again(forward_end(f), buf_str(&name));
+    if (f->gone)
+        f->gone(forward_end(f));
+    else
+        owner_find_again(forward_end(f), buf_str(&name));
     buf_fini(&name);
 }
 
@@ -306,7 +311,7 @@ static void wrap(const struct forward *f, struct buf *out)
     buf_fini(&principal);
 }
 
-void link_forward(struct exchange *x, struct peer *p)
+void link_forward(struct exchange *x, struct peer *p, owner_gone_fn gone)
 {
     static const struct hreq_ops ops = {
         .on_head = on_head, .on_note = on_note, .on_message = on_message, .on_end = on_end};
@@ -322,6 +327,7 @@ void link_forward(struct exchange *x, struct peer *p)
     f->owners = o;
     f->peer = p;
     f->x = x;
+    f->gone = gone;
     p->forwards++;
     TAILQ_INSERT_TAIL(&o->forwards, f, link);
     x->arg = f;

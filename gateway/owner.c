@@ -38,6 +38,7 @@ struct find {
     enum find_step step;
     struct buf text; /* what ticket points into */
     struct session_ticket ticket;
+    owner_gone_fn gone; /* not NULL: the owner is known, and x is about no session */
     char owner[ENVELOPE_NAME + 1];
     char refused[ENVELOPE_NAME + 1]; /* who did not take it, or could not be reached */
     bool recorded;                   /* the store names the owner */
@@ -172,11 +173,12 @@ static struct peer *peer_of(struct owners *o, const char *name)
 
 static void forward_to(struct find *f, struct peer *p)
 {
+    owner_gone_fn gone = f->gone;
     struct exchange *x = find_end(f);
     if (x->relayed)
         link_refuse(x); /* who sent it looks again */
     else
-        link_forward(x, p);
+        link_forward(x, p, gone);
 }
 
 static void next(struct find *f, enum find_step step)
@@ -218,7 +220,9 @@ static void record_again(struct find *f)
 static void without_store(struct find *f)
 {
     struct peer *p = map_get(&f->owners->peers, str_of(f->owner));
-    if (is_me(f) && !f->recorded)
+    if (f->gone && !(p && p->address))
+        f->gone(find_end(f));
+    else if (is_me(f) && !f->recorded)
         answer_gone(f);
     else if (!is_me(f) && p && p->address && strcmp(f->owner, f->refused) != 0)
         forward_to(f, p);
@@ -276,6 +280,8 @@ static void node_read(struct find *f, const struct store_reply *r)
     peer_set_address(p, r->status == STORE_OK ? r->value : (struct str){0});
     if (p->address)
         forward_to(f, p);
+    else if (f->gone)
+        f->gone(find_end(f));
     else
         next(f, f->recorded ? FIND_RELEASE : FIND_CLAIM);
 }
@@ -305,16 +311,34 @@ static void on_store(const struct store_reply *r, void *arg)
     step_done(arg, r);
 }
 
-void owner_find_again(struct exchange *x, struct str refused)
+static struct find *find_new(struct exchange *x)
 {
-    struct shard *s = x->shard;
-    struct owners *o = s->owners;
+    struct owners *o = x->shard->owners;
     struct find *f = xcalloc(1, sizeof *f);
-    struct str id = http1_value(x->head, STR("Mcp-Session-Id"));
     *f = (struct find){.owners = o, .x = x, .op = {.fn = on_store, .arg = f}};
     TAILQ_INSERT_TAIL(&o->finds, f, link);
     x->arg = f;
     x->on_closed = on_client_gone;
+    return f;
+}
+
+void owner_send(struct exchange *x, struct str replica, owner_gone_fn gone)
+{
+    if (x->relayed || replica.n != ENVELOPE_NAME) {
+        gone(x);
+        return;
+    }
+    struct find *f = find_new(x);
+    f->gone = gone;
+    memcpy(f->owner, replica.p, replica.n);
+    owner_is_known(f);
+}
+
+void owner_find_again(struct exchange *x, struct str refused)
+{
+    struct shard *s = x->shard;
+    struct find *f = find_new(x);
+    struct str id = http1_value(x->head, STR("Mcp-Session-Id"));
     if (refused.n == ENVELOPE_NAME)
         memcpy(f->refused, refused.p, refused.n);
     if (!session_ticket_open(s->gw->sealer, principal_key(x->principal), id, &f->text,

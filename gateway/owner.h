@@ -24,6 +24,15 @@ bool owner_shared(const struct shard *s);
  * answers that there is none. */
 void owner_find(struct exchange *x);
 
+/* Hands x to that replica, which has what x is about. Takes x; gone answers it when the replica is
+ * not there, or has not (any more) what it was asked for. */
+typedef void (*owner_gone_fn)(struct exchange *x);
+void owner_send(struct exchange *x, struct str replica, owner_gone_fn gone);
+/* Appends the error that answers x's request; data raw JSON. False: x carries none (a GET, a
+ * notification, an answer). */
+bool owner_error(const struct exchange *x, int code, struct str message, struct str data,
+                 struct buf *out);
+
 /* A session has ended (not: was given away), by its client or unused; nobody shall bring it back.
  */
 void owner_ended(struct shard *s, struct str key, int64_t made_ms, bool made_here, bool by_client);

@@ -35,8 +35,9 @@ struct owners {
  * unanswered. */
 void owner_find_again(struct exchange *x, struct str refused);
 
-/* link.c: sends x to the peer and its answer back. Takes x. */
-void link_forward(struct exchange *x, struct peer *p);
+/* link.c: sends x to the peer and its answer back. Takes x; gone as in owner_send, NULL: x is about
+ * a session, which is then looked for again. */
+void link_forward(struct exchange *x, struct peer *p, owner_gone_fn gone);
 /* A peer is gone: what was sent to it is answered with an error. */
 void link_lost(struct owners *o, const struct peer *p);
 void link_turn_nonces(struct owners *o);

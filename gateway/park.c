@@ -19,6 +19,7 @@
 #include "gateway/catalog.h"
 #include "gateway/convert.h"
 #include "gateway/era.h"
+#include "gateway/owner.h"
 #include "gateway/upstream.h"
 
 #include <assert.h>
@@ -589,11 +590,28 @@ static void retry_here(struct request *r, const struct state *st,
     }
 }
 
+/* The replica that had the call has not got it any more. */
+static void answer_gone(struct exchange *x)
+{
+    struct buf m = {0};
+    (void)owner_error(x, RPC_INVALID_PARAMS, str_of(gone),
+                      STR("{\"reason\":\"owner_gone\",\"mayHaveHadEffects\":true}"), &m);
+    exchange_reply_json(x, 200, buf_str(&m));
+    buf_fini(&m);
+}
+
+static void send_to_owner(struct request *r, struct str replica)
+{
+    char *name = xmemdup0(replica.p, replica.n); /* it lies in r's arena */
+    owner_send(request_give_up(r), str_of(name), answer_gone);
+    free(name);
+}
+
 void park_retry(struct request *r, const struct state *st, const uint8_t binding[STATE_BINDING])
 {
     struct gateway *gw = r->shard->gw;
     if (!park_is_ours(gw, st))
-        refuse(r); /* its replica alone can go on with it */
+        send_to_owner(r, st->replica);
     else if (st->shard >= gw->shard_count)
         refuse(r);
     else if (st->shard != r->shard->index)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mcpclient import Legacy
+from mcpclient import Legacy, Modern
 from mockcore import text
 from mockhttp import Gate
 from mocks import LegacyServer, ModernServer
@@ -241,8 +241,7 @@ def test_what_was_in_flight_on_a_killed_replica_ends_with_an_error(
         reply = pending.finish()
         assert reply.code == -32603
         assert reply.error["data"] == {"reason": "owner_gone", "mayHaveHadEffects": True}
-    del legacy_up.service.handlers["echo"]
-    legacy_up.service.tool("echo", lambda ctx, arguments: _answer())
+    legacy_up.service.handlers["echo"] = lambda ctx, arguments: _answer()
     gate.open()
     assert f.at(0, client).call("up_echo").text == "back"
 
@@ -350,3 +349,79 @@ def test_while_the_store_is_away_no_second_session_begins_at_a_server(
     assert len(legacy_up.bodies("initialize")) == begun
     redis.start()
     poll(lambda: other.call("up_echo").status == 200, why="the store's return")
+
+
+def test_a_retry_finds_its_parked_call_at_another_replica(
+    fleet: Any, legacy_up: LegacyServer, clients: Any
+) -> None:
+    f = fleet(legacy_up.url)
+    caps = {"elicitation": {"form": {}}}
+    one, other = (clients(Modern(g.url, caps=caps)) for g in f.gateways)
+    said = {"action": "accept", "content": {"which": "x"}}
+    for asker, answerer in ((one, other), (other, one)):
+        reply = asker.call("up_ask")
+        answers = dict.fromkeys(reply.asked, said)
+        assert json.loads(answerer.retry("up_ask", {}, reply, answers).text) == [said]
+    assert f.metric("mcp_parked_calls") == 0
+
+
+def test_a_retry_whose_replica_is_gone_says_that_the_call_may_be_repeated(
+    fleet: Any, legacy_up: LegacyServer, clients: Any
+) -> None:
+    f = fleet(legacy_up.url)
+    caps = {"elicitation": {"form": {}}}
+    one, other = (clients(Modern(g.url, caps=caps)) for g in f.gateways)
+    reply = one.call("up_ask")
+    f.kill(0)
+    refused = other.retry("up_ask", {}, reply, dict.fromkeys(reply.asked, {"action": "decline"}))
+    assert refused.code == -32602
+    assert refused.error["data"] == {"reason": "owner_gone", "mayHaveHadEffects": True}
+
+
+def test_a_drained_replica_gives_its_idle_sessions_away(
+    fleet: Any, legacy_up: LegacyServer
+) -> None:
+    """While a call still runs at it, and without an error for anybody."""
+    gate = Gate()
+
+    async def work(ctx: Any, arguments: Any) -> Any:
+        await gate.wait()
+        return text("worked")
+
+    f = fleet(legacy_up.url, timeouts={"lameDuck": "0s", "drain": "20s"})
+    idle, busy = f.client(0), f.client(0)
+    idle.call("up_echo")
+    busy.call("up_echo")
+    legacy_up.service.handlers["echo"] = work
+    pending = busy.open("tools/call", {"name": "up_echo"})
+    assert gate.entered.wait(10)
+    first = f.gateways[0]
+    first.signal(signal.SIGTERM)
+    first.wait_log("drain.begun")
+    legacy_up.service.handlers["echo"] = lambda ctx, arguments: _answer()
+    begun = len(legacy_up.bodies("initialize"))
+    elsewhere = f.at(1, idle)
+    poll(lambda: elsewhere.call("up_echo").text == "back")
+    assert elsewhere.call("up_echo").text == "back"
+    assert len(legacy_up.bodies("initialize")) == begun, "it keeps the server's session"
+    gate.open()
+    assert pending.finish().text == "worked"
+    assert first.wait() == 0
+    f.gateways.remove(first)
+    assert f.at(0, busy).call("up_echo").text == "back"
+    assert len(legacy_up.bodies("initialize")) == begun
+
+
+def test_clients_keep_their_sessions_while_replicas_are_killed(
+    fleet: Any, legacy_up: LegacyServer
+) -> None:
+    f = fleet(legacy_up.url, 3)
+    sessions = [f.client() for _ in range(10)]
+    for client in sessions:
+        assert client.call("up_echo", {"n": 0}).text == '{"n": 0}'
+    for _ in range(2):
+        f.kill(0)
+        f.gateways.append(f.start(f.config))
+        for n, client in enumerate(sessions):
+            assert client.call("up_echo", {"n": n}).text == json.dumps({"n": n})
+    assert f.metric("mcp_sessions_active") >= 10
