@@ -54,7 +54,7 @@ struct call_sink {
     void (*held)(struct call *c);
 };
 
-enum { LOG_LEVEL_NONE = -1 };
+enum { LOG_LEVEL_NONE = -1, LOG_LEVEL_DEFAULT = 1 /* info */ };
 
 struct call {
     struct shard *shard;
@@ -98,6 +98,8 @@ struct call {
         const char *limit; /* its limit, as a rate; NULL: none */
         strlist scopes;    /* refused for a scope: all that the operation takes; else NULL */
     } access;
+    double progress; /* the last one that was told */
+    bool progressed;
 
     struct urequest *ureq;
     struct relay *relay; /* when another shard has the conversation */

@@ -38,12 +38,18 @@ bool era_is_modern_or_later(struct str version)
     return version.n == strlen(MODERN) && str_cmp(version, STR(MODERN)) >= 0;
 }
 
+static const char *const levels[] = {"debug", "info",     "notice", "warning",
+                                     "error", "critical", "alert",  "emergency"};
+
+const char *era_log_name(int level)
+{
+    return levels[level];
+}
+
 int era_log_level(struct str name)
 {
-    static const char *const names[] = {"debug", "info",     "notice", "warning",
-                                        "error", "critical", "alert",  "emergency"};
     for (int i = 0; i < 8; i++)
-        if (str_eq(name, str_of(names[i])))
+        if (str_eq(name, str_of(levels[i])))
             return i;
     return -1;
 }

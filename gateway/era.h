@@ -35,6 +35,7 @@ bool era_is_modern_or_later(struct str version);
 
 /* The index of an MCP log level ("debug" = 0 … "emergency" = 7), or -1. */
 int era_log_level(struct str name);
+const char *era_log_name(int level);
 
 /* Values mirrored in headers: plain, or `=?base64?…?=` (MCP 2026-07-28
  * basic/transports/streamable-http). Decode is strict. */

@@ -78,17 +78,25 @@ static void initialize(struct request *r)
 
 /* ---- events of a call ---- */
 
+static const struct era_features *revision(const struct request *r)
+{
+    return era_legacy(str_of(session_version(r->session)));
+}
+
+static struct convert_way way_to(const struct request *r)
+{
+    return (struct convert_way){r->call.up, r->shard->config->mount_count > 1, revision(r)};
+}
+
 static void on_progress(struct call *c, const struct json_doc *d, uint32_t params)
 {
     struct request *r = c->arg;
-    struct json_edits es = {0};
     struct buf p = {0}, m = {0};
-    json_edit_replace(&es, d, json_get(d, params, STR("progressToken")), c->progress_token);
-    json_edit_apply(&es, d, d->tok[params].off, d->tok[params].len, &p);
+    if (!r->sse_ok)
+        return;
+    convert_progress(d, params, c->progress_token, &p);
     rpc_notification(&m, STR("notifications/progress"), buf_str(&p));
-    if (r->sse_ok)
-        (void)request_event(r, buf_str(&m));
-    json_edits_fini(&es);
+    (void)request_event(r, buf_str(&m));
     buf_fini(&p);
     buf_fini(&m);
 }
@@ -97,13 +105,16 @@ static void on_log(struct call *c, const struct json_doc *d, uint32_t params)
 {
     struct request *r = c->arg;
     struct arena a = {0};
-    struct buf m = {0};
+    struct buf p = {0}, m = {0};
     int level = era_log_level(json_str(d, json_get(d, params, STR("level")), &a));
     if (r->sse_ok && r->session && level >= session_log_level(r->session)) {
-        rpc_notification(&m, STR("notifications/message"), json_raw(d, params));
+        const struct convert_way way = way_to(r);
+        convert_log(&way, d, params, &p);
+        rpc_notification(&m, STR("notifications/message"), buf_str(&p));
         (void)request_event(r, buf_str(&m));
     }
     arena_fini(&a);
+    buf_fini(&p);
     buf_fini(&m);
 }
 
@@ -128,13 +139,10 @@ static bool on_suspended(struct call *c, const struct outcome *o)
 static void edit_modern(const struct json_doc *d, uint32_t tok, struct json_edits *es)
 {
     static const char *const drop[] = {"resultType", "ttlMs", "cacheScope"};
-    for (uint32_t k = json_first(d, tok); k != JSON_NONE; k = json_next(d, tok, k)) {
-        bool gone = json_str_eq(d, k, STR("structuredContent")) && !json_is(d, k + 1, JSON_OBJECT);
+    for (uint32_t k = json_first(d, tok); k != JSON_NONE; k = json_next(d, tok, k))
         for (size_t i = 0; i < sizeof drop / sizeof *drop; i++)
-            gone = gone || json_str_eq(d, k, str_of(drop[i]));
-        if (gone)
-            json_edit_remove(es, d, tok, k);
-    }
+            if (json_str_eq(d, k, str_of(drop[i])))
+                json_edit_remove(es, d, tok, k);
     uint32_t meta = json_get(d, tok, STR("_meta"));
     for (uint32_t k = json_is(d, meta, JSON_OBJECT) ? json_first(d, meta) : JSON_NONE;
          k != JSON_NONE; k = json_next(d, meta, k))
@@ -148,10 +156,21 @@ static bool wants_retry(const struct outcome *o)
     return t != JSON_NONE && !json_str_eq(o->doc, t, STR("complete"));
 }
 
-/* The client lacks what the tool needs: for its model to know, as it cannot mend it by itself. */
+/* For its model to know, as the client cannot mend it by itself. */
+static void answer_tool_error(struct request *r, struct str text)
+{
+    struct buf b = {0};
+    rpc_begin_result(&b, r->id);
+    buf_adds(&b, "{\"content\":[{\"type\":\"text\",\"text\":");
+    json_write_str(&b, text);
+    buf_adds(&b, "}],\"isError\":true}}");
+    request_answer(r, 200, buf_str(&b));
+    buf_fini(&b);
+}
+
 static void answer_missing(struct request *r, const struct json_doc *d, uint32_t data)
 {
-    struct buf b = {0}, text = {0};
+    struct buf text = {0};
     struct str needs = STR("another");
     uint32_t required =
         json_is(d, data, JSON_OBJECT) ? json_get(d, data, STR("requiredCapabilities")) : JSON_NONE;
@@ -159,12 +178,25 @@ static void answer_missing(struct request *r, const struct json_doc *d, uint32_t
         needs = json_str(d, json_first(d, required), &r->call.arena);
     buf_addf(&text, "this tool needs a capability that the client did not declare: %.*s",
              needs.n < 64 ? (int)needs.n : 64, needs.p);
-    rpc_begin_result(&b, r->id);
-    buf_adds(&b, "{\"content\":[{\"type\":\"text\",\"text\":");
-    json_write_str(&b, buf_str(&text));
-    buf_adds(&b, "}],\"isError\":true}}");
-    request_answer(r, 200, buf_str(&b));
-    buf_fini(&b);
+    answer_tool_error(r, buf_str(&text));
+    buf_fini(&text);
+}
+
+/* Revisions before 2025-11-25 have no such error: the user is told where to go. */
+static void answer_urls(struct request *r, const struct json_doc *d, struct str message,
+                        uint32_t data)
+{
+    struct buf text = {0};
+    uint32_t list =
+        json_is(d, data, JSON_OBJECT) ? json_get(d, data, STR("elicitations")) : JSON_NONE;
+    buf_add_str(&text, message);
+    for (uint32_t k = json_is(d, list, JSON_ARRAY) ? json_first(d, list) : JSON_NONE;
+         k != JSON_NONE; k = json_next(d, list, k)) {
+        uint32_t url = json_is(d, k, JSON_OBJECT) ? json_get(d, k, STR("url")) : JSON_NONE;
+        buf_addc(&text, '\n');
+        buf_add_str(&text, json_str(d, url, &r->call.arena));
+    }
+    answer_tool_error(r, buf_str(&text));
     buf_fini(&text);
 }
 
@@ -172,25 +204,28 @@ static void answer_error(struct request *r, const struct outcome *o)
 {
     const struct json_doc *d = o->doc;
     int64_t code = RPC_INTERNAL_ERROR;
-    struct arena a = {0};
     (void)json_int(d, json_get(d, o->tok, STR("code")), &code);
     uint32_t data = json_get(d, o->tok, STR("data"));
     bool about_uri = json_is(d, data, JSON_OBJECT) && json_get(d, data, STR("uri")) != JSON_NONE;
     struct str raw = json_raw(d, data);
-    if (o->modern && code == RPC_MISSING_CAPABILITY && r->method->route == ROUTE_TOOL) {
-        answer_missing(r, d, data);
-        arena_fini(&a);
+    struct str message = json_str(d, json_get(d, o->tok, STR("message")), &r->call.arena);
+    if (code == RPC_URL_ELICITATION && !revision(r)->url && r->method->route == ROUTE_TOOL) {
+        answer_urls(r, d, message, data);
         return;
     }
+    if (o->modern && code == RPC_MISSING_CAPABILITY && r->method->route == ROUTE_TOOL) {
+        answer_missing(r, d, data);
+        return;
+    }
+    if (code == RPC_URL_ELICITATION && !revision(r)->url)
+        code = RPC_INTERNAL_ERROR;
     if (o->modern && code == RPC_INVALID_PARAMS && r->method->route == ROUTE_URI && about_uri)
         code = RPC_RESOURCE_NOT_FOUND;
     if (o->modern && code <= RPC_HEADER_MISMATCH && code >= RPC_UNSUPPORTED_VERSION) {
         code = RPC_INTERNAL_ERROR;
         raw = STR("{\"reason\":\"bad_upstream\"}");
     }
-    request_error(r, o->status ? o->status : 200, (int)code,
-                  json_str(d, json_get(d, o->tok, STR("message")), &a), raw);
-    arena_fini(&a);
+    request_error(r, o->status ? o->status : 200, (int)code, message, raw);
 }
 
 static void on_done(struct call *c, const struct outcome *o)
@@ -217,6 +252,8 @@ static void on_done(struct call *c, const struct outcome *o)
     }
     if (o->modern)
         edit_modern(o->doc, o->tok, &es);
+    const struct convert_way way = way_to(r);
+    convert_result(&way, o->doc, o->tok, &es, &c->arena);
     result_edit_uris(c, o->doc, o->tok, &es, &c->arena);
     rpc_begin_result(out, r->id);
     json_edit_apply(&es, o->doc, o->doc->tok[o->tok].off, o->doc->tok[o->tok].len, out);

@@ -10,6 +10,8 @@
 
 #include <stdio.h>
 
+enum { MAX_RECALLS = 16 };
+
 static struct str header(const struct request *r, const char *name)
 {
     return http1_value(r->x->head, str_of(name));
@@ -173,15 +175,12 @@ static bool check_params(struct request *r)
 static void on_progress(struct call *c, const struct json_doc *d, uint32_t params)
 {
     struct request *r = c->arg;
-    struct json_edits es = {0};
     struct buf p = {0}, m = {0};
     if (!r->sse_ok)
         return;
-    json_edit_replace(&es, d, json_get(d, params, STR("progressToken")), c->progress_token);
-    json_edit_apply(&es, d, d->tok[params].off, d->tok[params].len, &p);
+    convert_progress(d, params, c->progress_token, &p);
     rpc_notification(&m, STR("notifications/progress"), buf_str(&p));
     (void)request_event(r, buf_str(&m));
-    json_edits_fini(&es);
     buf_fini(&p);
     buf_fini(&m);
 }
@@ -190,13 +189,16 @@ static void on_log(struct call *c, const struct json_doc *d, uint32_t params)
 {
     struct request *r = c->arg;
     struct arena a = {0};
-    struct buf m = {0};
+    struct buf p = {0}, m = {0};
+    const struct convert_way way = {c->up, r->shard->config->mount_count > 1, NULL};
     if (r->sse_ok &&
         era_log_level(json_str(d, json_get(d, params, STR("level")), &a)) >= c->log_level) {
-        rpc_notification(&m, STR("notifications/message"), json_raw(d, params));
+        convert_log(&way, d, params, &p);
+        rpc_notification(&m, STR("notifications/message"), buf_str(&p));
         (void)request_event(r, buf_str(&m));
     }
     arena_fini(&a);
+    buf_fini(&p);
     buf_fini(&m);
 }
 
@@ -206,6 +208,14 @@ static void on_input(struct call *c, struct ask *a)
 }
 
 /* ---- results ---- */
+
+static void call_binding(const struct request *r, uint8_t out[STATE_BINDING])
+{
+    if (r->park)
+        park_binding(r, out); /* the document is gone */
+    else
+        state_binding(&r->call, out);
+}
 
 static void seal_upstream_state(const struct call *c, struct str raw, struct buf *out)
 {
@@ -324,6 +334,64 @@ static void answer_code(struct request *r, int status, int code, struct str mess
     buf_fini(&b);
 }
 
+/* A 2025-11-25 server wants the user to visit pages before it is called again: nothing waits for
+ * the retry, which is a call like the first. */
+static void answer_recall(struct request *r, const struct json_doc *d, uint32_t list)
+{
+    struct call *c = &r->call;
+    struct buf b = {0};
+    uint8_t binding[STATE_BINDING];
+    const struct convert_way way = {c->up, r->shard->config->mount_count > 1, NULL};
+    struct state st = {.kind = STATE_RECALL,
+                       .mount = str_of(c->up->cfg->name),
+                       .expires_ms = clock_wall_ms() + r->shard->config->parked_ms};
+    rpc_begin_result(&b, r->id);
+    buf_adds(&b, "{\"resultType\":\"input_required\",\"inputRequests\":{");
+    for (uint32_t k = json_first(d, list); k != JSON_NONE; k = json_next(d, list, k)) {
+        if (!json_is(d, k, JSON_OBJECT) || st.questions == MAX_RECALLS)
+            continue;
+        buf_addf(&b, "%s\"u%llu\":{\"method\":\"elicitation/create\",\"params\":",
+                 st.questions ? "," : "", (unsigned long long)(st.questions + 1));
+        convert_url(&way, d, k, &b);
+        buf_addc(&b, '}');
+        st.questions++;
+    }
+    call_binding(r, binding);
+    buf_adds(&b, "},\"requestState\":");
+    state_seal(r->shard->gw->sealer, binding, &st, &b);
+    buf_adds(&b, "}}");
+    answer(r, 200, buf_str(&b));
+    buf_fini(&b);
+}
+
+/* True: it was about URLs, and has been answered. */
+static bool answer_urls(struct request *r, const struct json_doc *d, uint32_t error)
+{
+    uint32_t data = json_get(d, error, STR("data"));
+    uint32_t list =
+        json_is(d, data, JSON_OBJECT) ? json_get(d, data, STR("elicitations")) : JSON_NONE;
+    if (!r->method->interactive || !json_is(d, list, JSON_ARRAY) || d->tok[list].count == 0)
+        return false;
+    if (r->call.caps & CAP_URL)
+        answer_recall(r, d, list);
+    else
+        answer_code(r, 400, RPC_MISSING_CAPABILITY,
+                    STR("this call needs a capability that the client did not declare"),
+                    STR("{\"requiredCapabilities\":{\"elicitation\":{\"url\":{}}}}"));
+    return true;
+}
+
+/* Does an upstream's -32021 name something that this client has not? Else it is our own request
+ * that it speaks of. */
+static bool client_lacks(const struct request *r, const struct json_doc *d, uint32_t error)
+{
+    uint32_t data = json_get(d, error, STR("data"));
+    uint32_t required =
+        json_is(d, data, JSON_OBJECT) ? json_get(d, data, STR("requiredCapabilities")) : JSON_NONE;
+    unsigned caps = convert_caps(d, required);
+    return caps == 0 || (caps & ~r->call.caps) != 0;
+}
+
 static void answer_error(struct request *r, const struct outcome *o)
 {
     const struct json_doc *d = o->doc;
@@ -334,18 +402,24 @@ static void answer_error(struct request *r, const struct outcome *o)
     struct str data = json_raw(d, json_get(d, tok, STR("data")));
     struct buf own = {0};
     (void)json_int(d, json_get(d, tok, STR("code")), &code);
+    if (code == RPC_URL_ELICITATION && answer_urls(r, d, tok))
+        goto out;
     if (code == RPC_RESOURCE_NOT_FOUND) {
         code = RPC_INVALID_PARAMS;
         buf_adds(&own, "{\"uri\":");
         json_write_str(&own, r->call.public_target);
         buf_addc(&own, '}');
         data = buf_str(&own);
-    } else if (is_hop_local(code)) {
+    } else if (is_hop_local(code) || (code == RPC_MISSING_CAPABILITY && !client_lacks(r, d, tok))) {
         code = RPC_INTERNAL_ERROR;
         data = STR("{\"reason\":\"bad_upstream\"}");
     }
+    /* Its status is part of it (MCP 2026-07-28 basic/index); it may have been sent already. */
+    if (code == RPC_MISSING_CAPABILITY && r->x && r->x->streaming)
+        code = RPC_INTERNAL_ERROR;
     int status = code == RPC_MISSING_CAPABILITY ? 400 : 200;
     answer_code(r, o->status ? o->status : status, (int)code, message, data);
+out:
     arena_fini(&a);
     buf_fini(&own);
 }
@@ -426,6 +500,33 @@ static void list(struct request *r)
     buf_fini(&b);
 }
 
+/* Answers that are missing are no refusal: the server will ask again. */
+static bool was_declined(const struct request *r, uint64_t questions)
+{
+    const struct json_doc *d = &r->doc;
+    uint32_t all = json_get(d, r->msg.params, STR("inputResponses"));
+    for (uint64_t i = 1; json_is(d, all, JSON_OBJECT) && i <= questions; i++) {
+        char key[24];
+        int n = snprintf(key, sizeof key, "u%llu", (unsigned long long)i);
+        uint32_t tok = json_get(d, all, (struct str){key, (size_t)n});
+        uint32_t action =
+            json_is(d, tok, JSON_OBJECT) ? json_get(d, tok, STR("action")) : JSON_NONE;
+        if (json_is(d, action, JSON_STRING) && !json_str_eq(d, action, STR("accept")))
+            return true;
+    }
+    return false;
+}
+
+static void answer_declined(struct request *r)
+{
+    struct buf b = {0};
+    rpc_begin_result(&b, r->id);
+    buf_adds(&b, "{\"resultType\":\"complete\",\"content\":[{\"type\":\"text\",\"text\":\"the user "
+                 "did not go where the server asked\"}],\"isError\":true}}");
+    request_answer(r, 200, buf_str(&b));
+    buf_fini(&b);
+}
+
 /* The client comes back with its requestState: the call goes on, or begins anew with the upstream's
  * own state. */
 static void start_retry(struct request *r)
@@ -439,6 +540,8 @@ static void start_retry(struct request *r)
               str_eq(st.mount, str_of(c->up->cfg->name));
     if (ok && st.kind == STATE_PARK) {
         park_retry(r, &st, binding);
+    } else if (ok && st.kind == STATE_RECALL && was_declined(r, st.questions)) {
+        answer_declined(r);
     } else if (ok) {
         c->upstream_state = st.raw;
         call_admit(c, &modern_sink, r);

@@ -29,15 +29,13 @@ static bool is_foreign(const struct json_doc *d, uint32_t name)
 /* The members that a modern server needs in _meta, for a client that does not speak them. */
 static void modern_members(const struct call *c, struct buf *out)
 {
-    static const char *const levels[] = {"debug", "info",     "notice", "warning",
-                                         "error", "critical", "alert",  "emergency"};
     buf_addf(out, "\"" META_VERSION "\":\"%s\",\"" META_CLIENT "\":", era_modern());
     buf_add_str(out, c->client_info.n ? c->client_info
                                       : STR("{\"name\":\"headgate\",\"version\":\"0\"}"));
     buf_adds(out, ",\"" META_CAPS "\":");
     convert_write_caps(c->caps, out);
     if (c->log_level != LOG_LEVEL_NONE)
-        buf_addf(out, ",\"" META_LOG "\":\"%s\"", levels[c->log_level]);
+        buf_addf(out, ",\"" META_LOG "\":\"%s\"", era_log_name(c->log_level));
 }
 
 /* A task that a server would make for this request could not be found again: the extension is not

@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/json_canonical.h"
+#include "gateway/call_stages.h"
 #include "gateway/catalog.h"
 #include "gateway/convert.h"
 #include "gateway/era.h"
@@ -273,6 +274,11 @@ static struct park *park_new(struct request *r, struct err *e)
     return p;
 }
 
+void park_binding(const struct request *r, uint8_t out[STATE_BINDING])
+{
+    memcpy(out, r->park->binding, STATE_BINDING);
+}
+
 /* ---- a round ---- */
 
 /* What the call needs when document and body of its request are gone. */
@@ -288,6 +294,8 @@ static void settle(struct park *p)
         c->target = (struct str){p->names, n};
         c->public_target = (struct str){p->names + n, c->public_target.n};
         c->target_tok = c->state_tok = c->params = JSON_NONE;
+        if (c->stage) /* what asked back is nobody else's answer */
+            stages_cancel(c);
         c->doc = NULL;
         c->entry = NULL;
         c->param_fields = c->upstream_state = c->affinity = (struct str){0};
@@ -297,6 +305,9 @@ static void settle(struct park *p)
         catalog_unref(&c->catalog);
     }
     arena_fini(&c->arena);
+    c->access.rule = (struct str){0};
+    c->access.limit = NULL;
+    c->access.scopes = NULL;
     c->client_caps = c->client_info = c->progress_token = (struct str){0};
     r->id = STR("null");
 }
@@ -407,8 +418,9 @@ static void add_question(struct park *p, struct ask *a)
 {
     struct question *q = xcalloc(1, sizeof *q);
     struct buf b = {0}, params = {0};
-    convert_question(p->r->call.up, p->shard->config->mount_count > 1, a->doc, a->method, a->params,
-                     &params);
+    const struct convert_way way = {p->r->call.up, p->shard->config->mount_count > 1, NULL};
+    bool ok = convert_question(&way, a->doc, a->method, a->params, &params);
+    assert(ok); /* the newest can ask everything */
     q->park = p;
     q->ask = a;
     q->number = ++p->questions;

@@ -25,6 +25,8 @@ void park_done(struct request *r, int status, struct str message);
 void park_retry(struct request *r, const struct state *st, const uint8_t binding[STATE_BINDING]);
 /* Has this replica the call that st names? Else only the replica st->replica can take the retry. */
 bool park_is_ours(const struct gateway *gw, const struct state *st);
+/* What the state of r, which is parked, is bound to. */
+void park_binding(const struct request *r, uint8_t out[STATE_BINDING]);
 /* r is about to be freed: its client gave up. */
 void park_forget(struct request *r);
 

@@ -174,8 +174,8 @@ static void on_answered(struct ask *a, bool ok, struct str raw)
     check_whole(rs);
 }
 
-/* Puts one question to the client; params as the client's revision has them. */
-static void put(struct rounds *rs, struct input *in, const struct json_doc *d, uint32_t method,
+/* Puts one question to the client. False: its revision cannot ask it. */
+static bool put(struct rounds *rs, struct input *in, const struct json_doc *d, uint32_t method,
                 uint32_t params)
 {
     struct request *r = rs->r;
@@ -185,7 +185,12 @@ static void put(struct rounds *rs, struct input *in, const struct json_doc *d, u
     buf_add_str(&b, json_raw(d, method));
     buf_adds(&b, ",\"params\":");
     size_t before = b.n;
-    convert_question_legacy(r->call.up, r->shard->config->mount_count > 1, d, method, params, &b);
+    const struct convert_way way = {r->call.up, r->shard->config->mount_count > 1,
+                                    era_legacy(str_of(session_version(r->session)))};
+    if (!convert_question(&way, d, method, params, &b)) {
+        buf_fini(&b);
+        return false;
+    }
     buf_adds(&b, b.n == before ? "{}}" : "}");
     bool ok = json_parse(&q, b.p, b.n, NULL);
     assert(ok);
@@ -199,6 +204,7 @@ static void put(struct rounds *rs, struct input *in, const struct json_doc *d, u
     session_ask(r->session, r, a);
     json_fini(&q);
     buf_fini(&b);
+    return true;
 }
 
 static void ask_one(struct rounds *rs, const struct json_doc *d, uint32_t key)
@@ -217,9 +223,7 @@ static void ask_one(struct rounds *rs, const struct json_doc *d, uint32_t key)
     in->key = xmemdup0(name.p, name.n);
     in->elicits = known && json_str_eq(d, method, STR("elicitation/create"));
     TAILQ_INSERT_TAIL(&rs->inputs, in, link);
-    if (known && !missing)
-        put(rs, in, d, method, params);
-    else
+    if (!known || missing || !put(rs, in, d, method, params))
         take_refusal(in, STR("a question"),
                      STR("{\"message\":\"the client did not declare that it can answer it\"}"));
 }

@@ -7,6 +7,7 @@
 #include "gateway/era.h"
 #include "gateway/lists.h"
 #include "gateway/owner.h"
+#include "gateway/rounds.h"
 #include "gateway/session_ids.h"
 #include "gateway/usession.h"
 #include "gateway/view.h"
@@ -319,6 +320,7 @@ void session_cancel(struct session *ss, struct str raw_id)
     TAILQ_FOREACH (r, &ss->requests, link) {
         if (str_eq(r->id, raw_id) && r->call.live) {
             call_cancel(&r->call);
+            rounds_free(r); /* what it asked is withdrawn where it was asked */
             /* No answer follows a cancelled request; its POST is ended. */
             if (r->x && r->x->streaming) {
                 struct exchange *x = r->x;

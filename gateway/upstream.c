@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "gateway/cache.h"
+#include "gateway/convert.h"
 #include "gateway/session.h"
 #include "gateway/usession.h"
 
@@ -77,12 +78,19 @@ static void urequest_destroy(void *arg)
     free(r);
 }
 
+static void on_rested(void *arg)
+{
+    usession_pump(arg);
+}
+
 static void rested(struct urequest *r)
 {
     if (r->us && r->us->pooled)
         upool_rest(r->us);
     else if (r->lane)
         local_rest(r);
+    if (r->us && !TAILQ_EMPTY(&r->us->waiting))
+        loop_defer(r->up->shard->loop, on_rested, r->us);
 }
 
 /* Unhooks r; its memory lives until the end of the turn. */
@@ -310,7 +318,8 @@ static void transmit(struct urequest *r, struct str fields, struct str body, boo
     else
         r->http = hreq_start(
             r->up->pool,
-            &(struct hreq_spec){.method = "POST", .fields = fields, .body = body, .safe = safe},
+            &(struct hreq_spec){
+                .method = "POST", .fields = fields, .body = body, .safe = safe, .lines = r->lines},
             &request_ops, r);
 }
 
@@ -323,6 +332,7 @@ struct urequest *urequest_own(struct upstream *u, struct usession *us, struct st
     r->reply = fn;
     r->arg = arg;
     arm(r, timeout_ms);
+    r->lines = str_eq(method, STR("subscriptions/listen"));
     bool handshake = str_eq(method, STR("initialize"));
     era_upstream_own(us && (us->info.era == UP_LEGACY || handshake) ? UP_LEGACY : UP_MODERN, r->id,
                      method, params, &fields, &body);
@@ -386,13 +396,27 @@ static struct urequest *only_call(struct usession *us, const struct rpc_msg *m)
     return found;
 }
 
+/* A number of ours that came back, maybe as a string. */
+static bool read_number(const struct json_doc *d, uint32_t tok, uint64_t *out)
+{
+    struct arena a = {0};
+    int64_t number = -1;
+    bool ok =
+        tok != JSON_NONE &&
+        ((json_int(d, tok, &number) && number >= 0) ||
+         (json_is(d, tok, JSON_STRING) && str_to_u64(json_str(d, tok, &a), (uint64_t *)&number)));
+    *out = (uint64_t)number;
+    arena_fini(&a);
+    return ok;
+}
+
 static bool take_response(struct usession *us, struct urequest *r, const struct rpc_msg *m,
                           struct err *e)
 {
-    int64_t id = -1;
-    bool numbered = m->id != JSON_NONE && json_int(m->doc, m->id, &id);
+    uint64_t id = 0;
+    bool numbered = read_number(m->doc, m->id, &id);
     if (!r && us && numbered)
-        r = find_request(us, (uint64_t)id);
+        r = find_request(us, id);
     if (!r) {
         log_debug("upstream.unknown_id");
         return true;
@@ -400,26 +424,40 @@ static bool take_response(struct usession *us, struct urequest *r, const struct 
     /* An error may come without our id when the server could not read it (JSON-RPC 2.0 §5). */
     bool anonymous =
         m->error != JSON_NONE && (m->id == JSON_NONE || json_is(m->doc, m->id, JSON_NULL));
-    if (!(numbered && (uint64_t)id == r->id) && !anonymous)
+    if (!(numbered && id == r->id) && !anonymous)
         return err_set(e, ERR_BAD_UPSTREAM, "upstream %s answered with an id that was not asked",
                        r->up->cfg->name);
     finish(r, m);
     return true;
 }
 
+/* A server that says value where progress belongs does not know tokens either: on a request's own
+ * stream it means that request. */
+static bool is_sloppy(const struct usession *us, const struct urequest *r, const struct rpc_msg *m)
+{
+    return !us && r && json_get(m->doc, m->params, STR("progress")) == JSON_NONE &&
+           json_is(m->doc, json_get(m->doc, m->params, STR("value")), JSON_NUMBER);
+}
+
 static void take_progress(struct usession *us, struct urequest *r, const struct rpc_msg *m)
 {
-    int64_t token;
+    uint64_t token;
+    double value;
     uint32_t tok = json_get(m->doc, m->params, STR("progressToken"));
-    if (tok == JSON_NONE || !json_int(m->doc, tok, &token))
-        return;
-    if (!r && us)
-        r = find_request(us, (uint64_t)token);
-    if (!r || r->id != (uint64_t)token)
+    bool numbered = read_number(m->doc, tok, &token);
+    if (!r && us && numbered)
+        r = find_request(us, token);
+    if (!r || tok == JSON_NONE || (!(numbered && r->id == token) && !is_sloppy(us, r, m)))
         return;
     arm(r, r->up->cfg->idle_ms);
-    if (r->call && r->call->progress_token.n)
-        r->call->sink->progress(r->call, m->doc, m->params);
+    struct call *c = r->call;
+    if (!c || !c->progress_token.n || !convert_progress_value(m->doc, m->params, &value))
+        return;
+    if (c->progressed && value <= c->progress) /* MUST increase */
+        return;
+    c->progressed = true;
+    c->progress = value;
+    c->sink->progress(c, m->doc, m->params);
 }
 
 static void take_log(struct usession *us, struct urequest *r, const struct rpc_msg *m)
@@ -709,7 +747,7 @@ void upstream_send(struct call *c)
         fail_soon(c, &e);
         return;
     }
-    if (us->state == US_READY) {
+    if (usession_takes(us, c)) {
         urequest_call(u, us, c, NULL);
         return;
     }

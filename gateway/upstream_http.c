@@ -43,7 +43,7 @@ struct hreq {
     const struct hreq_ops *ops;
     void *arg;
     struct buf out; /* head and body, until the answer begins */
-    bool safe, resent, wrote, good, ended, head_seen, is_sse, deaf, keep;
+    bool safe, lines, resent, wrote, good, ended, head_seen, is_sse, deaf, keep;
     int status, interim;
     struct http1_body body;
     struct sse_reader sse;
@@ -254,6 +254,26 @@ static void on_sse_event(const struct sse_event *ev, void *arg)
         h->ops->on_event(h, ev->type, ev->data, h->arg);
 }
 
+/* Messages of a JSON answer that is a line each. */
+static bool take_lines(struct hreq *h, struct str data, size_t max, struct err *e)
+{
+    size_t at = 0;
+    if (h->text.n + data.n > max)
+        return err_set(e, ERR_TOO_LARGE, "the upstream's answer is larger than maxMessageBytes");
+    buf_add_str(&h->text, data);
+    while (at < h->text.n && !h->ended) {
+        const char *start = h->text.p + at, *nl = memchr(start, '\n', h->text.n - at);
+        if (!nl && !h->body.done)
+            break;
+        struct str line = {start, nl ? (size_t)(nl - start) : h->text.n - at};
+        at += line.n + (nl ? 1 : 0);
+        if (str_trim(line).n)
+            h->ops->on_message(h, line, h->arg);
+    }
+    buf_drop(&h->text, at);
+    return true;
+}
+
 static bool take_data(struct hreq *h, struct str data, struct err *e)
 {
     size_t max = h->pool->shard->config->max_message_bytes;
@@ -261,6 +281,8 @@ static bool take_data(struct hreq *h, struct str data, struct err *e)
         return true;
     if (h->is_sse)
         return sse_feed(&h->sse, data.p, data.n, on_sse_event, h, e);
+    if (h->lines)
+        return take_lines(h, data, max, e);
     if (h->body.done && h->text.n == 0) {
         if (data.n)
             h->ops->on_message(h, data, h->arg);
@@ -620,6 +642,7 @@ struct hreq *hreq_start(struct http_pool *p, const struct hreq_spec *spec,
     h->ops = ops;
     h->arg = arg;
     h->safe = spec->safe;
+    h->lines = spec->lines;
     TAILQ_INSERT_TAIL(&p->reqs, h, link);
     (void)buf_reserve(&h->out, 512 + p->common.n + spec->fields.n + spec->body.n);
     write_head(p, spec, &h->out);

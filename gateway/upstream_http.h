@@ -32,7 +32,8 @@ struct hreq_spec {
                            Content-Length */
     struct str body;
     const char *target; /* NULL: the URL's own */
-    bool safe;          /* may be sent again when a reused connection breaks before any answer */
+    bool lines; /* a JSON answer has one message a line, as they come (not of MCP, but seen) */
+    bool safe;  /* may be sent again when a reused connection breaks before any answer */
 };
 
 /* A pool for cfg on shard s's loop. NULL with ERR_CONFIG for a bad URL, CA file … Borrows cfg. */

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "gateway/catalog.h"
+#include "gateway/era.h"
 #include "gateway/session.h"
 
 #include <stdlib.h>
@@ -26,6 +27,7 @@ struct usession *usession_new(struct upstream *u, struct session *owner)
     us->up = upstream_ref(u);
     us->owner = owner;
     us->resume.retry_ms = -1;
+    us->level = LOG_LEVEL_NONE;
     TAILQ_INIT(&us->reqs);
     TAILQ_INIT(&us->asks);
     TAILQ_INIT(&us->waiting);
@@ -148,7 +150,8 @@ static void reset(struct usession *us)
     us->pipe = NULL;
     us->sid[0] = us->resume.id[0] = '\0';
     us->resume.retry_ms = -1;
-    us->no_stream = false;
+    us->no_stream = us->levelling = false;
+    us->level = LOG_LEVEL_NONE;
 }
 
 void usession_broken(struct usession *us, const struct err *e)
@@ -216,11 +219,88 @@ void usession_wait(struct usession *us, struct urequest *r)
     r->waiting = true;
     TAILQ_INSERT_TAIL(&us->waiting, r, link);
     usession_open(us);
+    if (us->state == US_READY)
+        usession_pump(us);
+}
+
+/* ---- calls in line ---- */
+
+static void on_level(struct urequest *r, const struct rpc_msg *m, const struct err *e)
+{
+    struct usession *us = r->us;
+    (void)m;
+    (void)e; /* a server that knows no levels says what it says */
+    us->levelling = false;
+    usession_pump(us);
+}
+
+/* The level a call needs to hear its log messages; a legacy client that never set one takes what
+ * comes. */
+static int needed_level(const struct usession *us, const struct call *c)
+{
+    bool unset = c->legacy_client && c->log_level == LOG_LEVEL_DEFAULT;
+    if (us->owner || us->info.era != UP_LEGACY || (unset && us->level == LOG_LEVEL_NONE))
+        return LOG_LEVEL_NONE;
+    return c->log_level;
+}
+
+/* Tells a server that others share of a lower level than it has, before the calls that want it. It
+ * is never raised again: each call's messages are filtered anyway. */
+static bool lower_level(struct usession *us)
+{
+    struct urequest *r;
+    struct buf p = {0};
+    int lowest = LOG_LEVEL_NONE;
+    TAILQ_FOREACH (r, &us->waiting, link) {
+        int level = needed_level(us, r->call);
+        if (level != LOG_LEVEL_NONE && (lowest == LOG_LEVEL_NONE || level < lowest))
+            lowest = level;
+    }
+    if (lowest == LOG_LEVEL_NONE || (us->level != LOG_LEVEL_NONE && us->level <= lowest) ||
+        !us->info.capabilities || str_find(str_of(us->info.capabilities), STR("\"logging\"")) < 0)
+        return false;
+    us->level = lowest;
+    us->levelling = true;
+    buf_addf(&p, "{\"level\":\"%s\"}", era_log_name(lowest));
+    (void)urequest_own(us->up, us, STR("logging/setLevel"), buf_str(&p), HANDSHAKE_MS, on_level,
+                       NULL);
+    buf_fini(&p);
+    return true;
+}
+
+/* A server that cannot say for which call it asks has one at a time. */
+static bool is_taken(const struct usession *us)
+{
+    const struct urequest *r;
+    if (!us->up->cfg->interactive)
+        return false;
+    TAILQ_FOREACH (r, &us->reqs, link)
+        if (r->call)
+            return true;
+    return false;
+}
+
+bool usession_takes(const struct usession *us, const struct call *c)
+{
+    int level = needed_level(us, c);
+    return us->state == US_READY && !us->levelling &&
+           (level == LOG_LEVEL_NONE || (us->level != LOG_LEVEL_NONE && us->level <= level)) &&
+           !is_taken(us);
+}
+
+void usession_pump(struct usession *us)
+{
+    struct urequest *r;
+    while (us->state == US_READY && !us->levelling && (r = TAILQ_FIRST(&us->waiting)) &&
+           !is_taken(us) && !lower_level(us)) {
+        urequest_unlink(r);
+        TAILQ_INSERT_TAIL(&us->reqs, r, link);
+        urequest_call(us->up, us, r->call, r);
+    }
 }
 
 static void ready(struct usession *us)
 {
-    struct urequest *r;
     us->state = US_READY;
     if (us->owner)
         session_usession_ready(us->owner, us, us->again);
@@ -238,11 +318,7 @@ static void ready(struct usession *us)
         local_worker_ready(us);
     else if (!us->owner && !us->pooled)
         upstream_session_up(us->up, &us->info);
-    while ((r = TAILQ_FIRST(&us->waiting)) && us->state == US_READY) {
-        urequest_unlink(r);
-        TAILQ_INSERT_TAIL(&us->reqs, r, link);
-        urequest_call(us->up, us, r->call, r);
-    }
+    usession_pump(us);
 }
 
 /* A server of 2024-11-05 takes no POST here, but a GET (MCP 2025-11-25 basic/transports "Backwards

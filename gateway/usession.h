@@ -53,6 +53,7 @@ struct urequest {
     int asks;                     /* questions to the client that wait for an answer */
     bool ended, retried, waiting; /* waiting: in us->waiting, not in us->reqs */
     bool forever;                 /* a listen stream: no deadline */
+    bool lines;                   /* its answer may be JSON lines */
     bool queued;                  /* in the line of a local pool */
     uint8_t lane;                 /* what it takes of a worker of that pool */
     int64_t asked_ms;             /* when the first of its questions went out */
@@ -79,9 +80,11 @@ struct usession {
     struct timer settle;          /* after it, until the GET stream is open */
     struct resume resume;         /* of that */
     bool no_stream;
-    bool again;                         /* it was open before */
-    struct pipe *pipe;                  /* stdio, HTTP+SSE, workers */
-    struct worker *worker;              /* of a local pool; NULL: it is none's */
+    int level;             /* as the server was told on behalf of calls; LOG_LEVEL_NONE: not */
+    bool levelling;        /* it is being told */
+    bool again;            /* it was open before */
+    struct pipe *pipe;     /* stdio, HTTP+SSE, workers */
+    struct worker *worker; /* of a local pool; NULL: it is none's */
     LIST_HEAD(, local_state_op) states; /* its requests to the store */
 
     /* On behalf of modern clients (upool.c). */
@@ -128,7 +131,11 @@ struct usession *usession_new(struct upstream *u, struct session *owner);
 void usession_adopt(struct usession *us, const char *sid, const char *version);
 /* Begins the handshake if it has not begun. */
 void usession_open(struct usession *us);
-/* Puts a call in line until the conversation is open. */
+/* Can a call be sent at once, in line with nothing? */
+bool usession_takes(const struct usession *us, const struct call *c);
+/* Sends the calls in line that can be sent. */
+void usession_pump(struct usession *us);
+/* Puts a call in line until the conversation is open and takes it. */
 void usession_wait(struct usession *us, struct urequest *r);
 /* The conversation broke: everything in it fails with e; shared ones tell session_down. */
 void usession_broken(struct usession *us, const struct err *e);

@@ -234,8 +234,8 @@ def test_a_cancelled_call_withdraws_its_questions(asked: Any) -> None:
     stream = pending.stream()
     question = stream.until("elicitation/create")
     assert p.client.notify("notifications/cancelled", {"requestId": 77}).status == 202
-    get = p.client.listen()
-    assert get.until("notifications/cancelled")["params"]["requestId"] == question["id"]
+    withdrawn = stream.until("notifications/cancelled")
+    assert withdrawn["params"]["requestId"] == question["id"]
     poll(lambda: conserved(p.gateway))
 
 
