@@ -70,6 +70,25 @@ static bool rsa_is_sane(const BIGNUM *n, const BIGNUM *e)
            BN_num_bits(e) <= 64 && BN_get_word(e) >= RSA_MIN_EXPONENT;
 }
 
+/* Keys of a chip whose primes can be found (CVE-2017-15361): their moduli are powers of 65537
+ * modulo every one of these primes, which hardly any other modulus is. */
+static bool is_roca(const BIGNUM *n)
+{
+    static const unsigned primes[] = {11, 13, 17,  19,  37,  53,  61,  71, 73,
+                                      79, 97, 103, 107, 109, 127, 151, 157};
+    for (size_t i = 0; i < sizeof primes / sizeof *primes; i++) {
+        unsigned p = primes[i], rest = (unsigned)BN_mod_word(n, p), power = 1;
+        bool found = rest == 1;
+        for (unsigned k = 1; k < p && !found; k++) {
+            power = power * (65537 % p) % p;
+            found = rest == power;
+        }
+        if (!found)
+            return false;
+    }
+    return true;
+}
+
 static EVP_PKEY *read_rsa(const struct json_doc *d, uint32_t key)
 {
     struct buf n = {0}, e = {0};
@@ -78,7 +97,7 @@ static EVP_PKEY *read_rsa(const struct json_doc *d, uint32_t key)
         BIGNUM *bn = BN_bin2bn(bytes_of(&n), (int)n.n, NULL);
         BIGNUM *be = BN_bin2bn(bytes_of(&e), (int)e.n, NULL);
         OSSL_PARAM_BLD *bld = OSSL_PARAM_BLD_new();
-        if (bn && be && bld && rsa_is_sane(bn, be) &&
+        if (bn && be && bld && rsa_is_sane(bn, be) && !is_roca(bn) &&
             OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_N, bn) &&
             OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_RSA_E, be))
             pkey = make_key("RSA", bld);
@@ -155,16 +174,31 @@ static bool may_verify(const struct json_doc *d, uint32_t key)
     return false;
 }
 
-/* What the key's kind admits, cut down to its own "alg" when it has one. */
+/* What the key's kind admits, cut down by its own "alg" when it has one: that names a padding
+ * and the least digest (RFC 7520's own key says PS256 and signs with PS384). Of an elliptic curve
+ * the curve has said all; "ES521" is a usual slip for ES512. */
 static unsigned algs_of(const struct json_doc *d, uint32_t key, unsigned kind)
 {
+    static const unsigned families[] = {
+        1U << JWS_RS256 | 1U << JWS_RS384 | 1U << JWS_RS512,
+        1U << JWS_PS256 | 1U << JWS_PS384 | 1U << JWS_PS512,
+        1U << JWS_ES256,
+        1U << JWS_ES384,
+        1U << JWS_ES512,
+        1U << JWS_EDDSA,
+    };
     uint32_t tok = json_get(d, key, STR("alg"));
     struct arena a = {0};
     if (tok == JSON_NONE)
         return kind;
-    enum jws_alg alg = jws_alg_of(json_str(d, tok, &a));
+    enum jws_alg alg =
+        json_str_eq(d, tok, STR("ES521")) ? JWS_ES512 : jws_alg_of(json_str(d, tok, &a));
+    unsigned admitted = 0;
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        if (alg != JWS_ALGS && families[i] & 1U << alg)
+            admitted = kind & families[i] & ~((1U << alg) - 1);
     arena_fini(&a);
-    return json_is(d, tok, JSON_STRING) && alg != JWS_ALGS ? kind & 1U << alg : 0;
+    return json_is(d, tok, JSON_STRING) ? admitted : 0;
 }
 
 static bool read_kid(const struct json_doc *d, uint32_t key, struct jws_key *out)
@@ -265,7 +299,7 @@ static unsigned algs_of_pkey(const EVP_PKEY *pkey)
     if (EVP_PKEY_is_a(pkey, "RSA") &&
         EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_N, &modulus) &&
         EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_E, &exponent) &&
-        rsa_is_sane(modulus, exponent))
+        rsa_is_sane(modulus, exponent) && !is_roca(modulus))
         algs = JWS_SET_RSA;
     BN_free(modulus);
     BN_free(exponent);

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "gateway/access.h"
+#include "gateway/audit_call.h"
 #include "gateway/call_stages.h"
 #include "gateway/catalog.h"
 #include "gateway/upstream.h"
@@ -67,8 +68,10 @@ bool call_resolve(struct call *c, struct err *e)
         return false;
     if (!cat || !catalog_resolve(cat, route, c->public_target, &c->arena, &t))
         return unknown(c, route, e);
-    if (!access_check(c, route, &t, e))
+    if (!access_check(c, route, &t, e)) {
+        audit_denied(c, e);
         return e->kind == ERR_NOT_FOUND ? unknown(c, route, e) : false;
+    }
     const struct mount_info *m = &cat->mounts[t.mount];
     const char *name = cat->config->mounts[t.mount].name;
     if (m->state == MOUNT_NEEDS_AUTH)
@@ -114,7 +117,19 @@ void call_send(struct call *c)
     upstream_send(c);
 }
 
-static void ended(struct call *c, enum metric_row how)
+static const char *outcome_name(const struct outcome *o)
+{
+    switch (o->kind) {
+    case OUT_RESULT:
+        return json_is(o->doc, json_get(o->doc, o->tok, STR("isError")), JSON_TRUE) ? "tool_error"
+                                                                                    : "ok";
+    case OUT_ERROR: return "error";
+    case OUT_FAILED: break;
+    }
+    return "failed";
+}
+
+static void ended(struct call *c, enum metric_row how, const char *outcome)
 {
     c->live = false;
     if (!c->admitted)
@@ -123,6 +138,7 @@ static void ended(struct call *c, enum metric_row how)
     metric_add(metric_of(M_INFLIGHT), -1);
     metric_add(metric_of(how), 1);
     metric_observe_us(metric_of(M_REQUEST_SECONDS), clock_us() - c->started_us);
+    audit_call(c, outcome);
 }
 
 void call_finish(struct call *c, const struct outcome *o)
@@ -131,7 +147,7 @@ void call_finish(struct call *c, const struct outcome *o)
         return;
     if (o->kind == OUT_RESULT && c->sink->suspended && c->sink->suspended(c, o))
         return;
-    ended(c, o->kind == OUT_FAILED ? M_FAILED : M_ANSWERED);
+    ended(c, o->kind == OUT_FAILED ? M_FAILED : M_ANSWERED, outcome_name(o));
     if (c->stage)
         stages_done(c, o);
     c->sink->done(c, o);
@@ -152,7 +168,7 @@ void call_cancel(struct call *c)
 {
     if (!c->live)
         return;
-    ended(c, M_CANCELLED);
+    ended(c, M_CANCELLED, "cancelled");
     if (c->stage)
         stages_cancel(c);
     upstream_cancel(c);

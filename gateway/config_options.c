@@ -321,6 +321,15 @@ static const struct option config_rows[] = {
         .help = "What has one of these tags is hidden.",
     },
     {
+        .name = "audit.file",
+        .type = OPT_STRING,
+        OPT_AT(config_draft, c.audit_file),
+        .min = 1,
+        .def_text = "none",
+        .help = "Where calls, refusals and administration are written, one JSON line each, chained "
+                "by hashes; see `headgate audit verify`.",
+    },
+    {
         .name = "requireTenant",
         .type = OPT_BOOL,
         OPT_AT(config_draft, policy.require_tenant),

@@ -2,6 +2,7 @@
  * immutable and counted, and goes from one to the other by mail. */
 #include "gateway/gateway.h"
 
+#include "auth/audit.h"
 #include "base/child.h"
 #include "base/clock.h"
 #include "gateway/admin.h"
@@ -223,6 +224,8 @@ bool gateway_reload(struct gateway *gw, struct err *e)
         c->threads != gw->control.config->threads)
         log_warn("config.needs_restart",
                  L_STR("what", "listen and threads take effect at the next start"));
+    if (gw->audit)
+        audit_reopen(gw->audit);
     log_info("config.reloaded", L_INT("upstreams", c->mount_count));
     apply_config(gw, c);
     local_configure(gw->local, c);
@@ -540,6 +543,11 @@ static bool start(struct gateway *gw, struct config *c, struct err *e)
     for (int i = 0; i < gw->shard_count; i++)
         shard_init(&gw->shards[i], gw, i);
     gw->jwks = jwks_keeper_new(gw->control.loop);
+    if (c->audit_file && !gw->check_live && !(gw->audit = audit_open(c->audit_file, e))) {
+        char why[sizeof e->msg];
+        (void)snprintf(why, sizeof why, "%s", e->msg);
+        return err_set(e, ERR_CONFIG, "audit.file '%.128s': %.200s", c->audit_file, why);
+    }
     gw->watch = watch_new(gw);
     gw->local = local_new(gw);
     gw->admin = admin_start(gw, e);
@@ -574,6 +582,7 @@ static void stop(struct gateway *gw)
     if (gw->control.loop)
         shard_fini(&gw->control);
     store_hub_free(&gw->store_hub);
+    audit_close(&gw->audit);
     free(gw->shards);
     close_all(gw->listen_fds);
     close_all(gw->admin_fds);

@@ -19,6 +19,7 @@ struct catalog;
 struct http_server;
 struct session_table;
 struct listeners;
+struct audit;
 struct gate;
 struct views;
 struct upstream;
@@ -82,6 +83,7 @@ struct gateway {
     struct watch *watch; /* control's view of the mounts */
     struct admin *admin;
     struct jwks_keeper *jwks; /* control's: the issuers' keys */
+    struct audit *audit;      /* NULL: no audit log; any thread */
     struct local *local;      /* control's view of the Python tools */
     struct parks_book parked;
     strlist bound, admin_bound; /* addresses as printed */

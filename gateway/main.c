@@ -1,6 +1,8 @@
 /* The command line: run, check, version. The spawner starts before threads, and before secrets are
  * read. */
+#include "auth/audit.h"
 #include "base/child.h"
+#include "gateway/explain.h"
 #include "gateway/gateway.h"
 
 #include <stdio.h>
@@ -16,16 +18,20 @@ static int usage(FILE *to)
 {
     struct buf b = {0};
     config_help(&b);
-    (void)fprintf(to,
-                  "headgate " HEADGATE_VERSION ": one MCP endpoint in front of many MCP servers\n\n"
-                  "  headgate run [--config FILE] [--OPTION=VALUE …]  serve (default file: "
-                  "headgate.yaml, if there is one)\n"
-                  "  headgate local DIR [--OPTION=VALUE …]             serve the Python tools of a "
-                  "folder, and nothing else\n"
-                  "  headgate check [--live] FILE                     check a configuration; "
-                  "--live: try its upstreams too\n"
-                  "  headgate version\n\nOptions:\n%.*s",
-                  (int)b.n, b.p ? b.p : "");
+    (void)fprintf(
+        to,
+        "headgate " HEADGATE_VERSION ": one MCP endpoint in front of many MCP servers\n\n"
+        "  headgate run [--config FILE] [--OPTION=VALUE …]  serve (default file: "
+        "headgate.yaml, if there is one)\n"
+        "  headgate local DIR [--OPTION=VALUE …]             serve the Python tools of a "
+        "folder, and nothing else\n"
+        "  headgate check [--live] FILE                     check a configuration; "
+        "--live: try its upstreams too\n"
+        "  headgate check [--config FILE] --explain PRINCIPAL.json TOOL [ARGS.json]  say what "
+        "the policy decides, and why\n"
+        "  headgate audit verify FILE                       verify an audit log\n"
+        "  headgate version\n\nOptions:\n%.*s",
+        (int)b.n, b.p ? b.p : "");
     buf_fini(&b);
     return to == stdout ? 0 : 2;
 }
@@ -35,6 +41,7 @@ struct arguments {
     const char *flags[64];
     int flag_count;
     bool live;
+    const char *explain[3]; /* principal, tool, arguments */
 };
 
 static bool take_argument(struct arguments *a, char **argv, int argc, int *i)
@@ -45,6 +52,9 @@ static bool take_argument(struct arguments *a, char **argv, int argc, int *i)
         a->file = argv[*i] + 9;
     else if (strcmp(argv[*i], "--live") == 0)
         a->live = true;
+    else if (strcmp(argv[*i], "--explain") == 0 && *i + 2 < argc)
+        for (int k = 0; k < 3 && *i + 1 < argc; k++)
+            a->explain[k] = argv[++*i];
     else if (strncmp(argv[*i], "--", 2) == 0 && a->flag_count < 63)
         a->flags[a->flag_count++] = argv[*i];
     else if (argv[*i][0] != '-' && !a->file)
@@ -104,9 +114,37 @@ static int check(const struct arguments *a)
     struct config *c = load(a);
     if (!c)
         return 2;
-    printf("%s: ok, %zu upstreams\n", a->file, c->mount_count);
+    int code = 0;
+    if (a->explain[0])
+        code = explain(c, a->explain[0], a->explain[1], a->explain[2]);
+    else
+        printf("%s: ok, %zu upstreams\n", a->file, c->mount_count);
     config_unref(&c);
-    return 0;
+    return code;
+}
+
+/* headgate audit verify FILE */
+static int verify(const char *file)
+{
+    static char bytes[64 * 1024];
+    struct audit_verifier v = {0};
+    FILE *f = fopen(file, "re");
+    if (!f) {
+        perror(file);
+        return 2;
+    }
+    for (size_t n; (n = fread(bytes, 1, sizeof bytes, f)) > 0;)
+        if (!audit_verify_feed(&v, (struct str){bytes, n}))
+            break;
+    bool read = !ferror(f), ok = audit_verify_end(&v);
+    (void)fclose(f);
+    if (!ok)
+        printf("%s: line %llu %s\n", file, (unsigned long long)v.report.bad_line, v.report.fault);
+    else
+        printf("%s: ok, %llu lines, %llu lost, after %s, last %s\n", file,
+               (unsigned long long)v.report.lines, (unsigned long long)v.report.lost,
+               v.report.lines ? v.report.first : "-", v.report.lines ? v.report.last : "-");
+    return ok && read ? 0 : 1;
 }
 
 /* The folder came where a file might stand. */
@@ -139,6 +177,8 @@ int main(int argc, char **argv)
         return printf("headgate " HEADGATE_VERSION "\n") < 0;
     if (strcmp(command, "help") == 0 || strcmp(command, "--help") == 0)
         return usage(stdout);
+    if (strcmp(command, "audit") == 0 && argc == 4 && strcmp(argv[2], "verify") == 0)
+        return verify(argv[3]);
     for (int i = 2; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0)
             return usage(stdout);

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "gateway/admin.h"
+#include "gateway/audit_call.h"
 #include "gateway/gate.h"
 #include "gateway/mcp_http.h"
 #include "gateway/owner.h"
@@ -275,7 +276,10 @@ void routes_on_request(struct exchange *x)
     case TO_MCP: mcp_http_request(x); break;
     case TO_HEALTH: health(x); break;
     case TO_METADATA: gate_metadata(x); break;
-    case TO_ADMIN:
-    case TO_ADMIN_WRITE: admin_forward(x); break;
+    case TO_ADMIN_WRITE:
+        audit_admin(x);
+        admin_forward(x);
+        break;
+    case TO_ADMIN: admin_forward(x); break;
     }
 }
