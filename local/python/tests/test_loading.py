@@ -1,4 +1,5 @@
-"""Which files and functions of a workspace count, and what becomes of those that cannot be served."""
+"""Which files and functions of a workspace count, and what becomes of those that cannot be
+served."""
 
 from __future__ import annotations
 
@@ -290,7 +291,7 @@ def test_knowledge_uris_can_hold_any_name(describe: Any) -> None:
     assert all(not set(uri) & set(" {}[]#?") for uri in uris)
 
 
-def test_links_do_not_lead_out_and_volumes_of_kubernetes_are_listed_once(
+def test_links_do_not_lead_out_and_kubernetes_volumes_are_listed_once(
     describe: Any, workspace: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     outside = tmp_path_factory.mktemp("outside") / "o.md"
@@ -307,9 +308,19 @@ def test_links_do_not_lead_out_and_volumes_of_kubernetes_are_listed_once(
 def test_siblings_are_imported_once_and_as_what_is_served(serve: Any) -> None:
     client = serve(
         {
-            "tools/counter.py": "n = 0\ndef step() -> int:\n    global n\n    n += 1\n    return n\n",
-            "tools/double.py": "import counter\ndef twice() -> int:\n    counter.step()\n"
-            "    return counter.step()\n",
+            "tools/counter.py": """
+                n = 0
+                def step() -> int:
+                    global n
+                    n += 1
+                    return n
+            """,
+            "tools/double.py": """
+                import counter
+                def twice() -> int:
+                    counter.step()
+                    return counter.step()
+            """,
             "tools/pack/__init__.py": "WORD = 'packed'",
             "tools/uses.py": "from pack import WORD\ndef word() -> str: return WORD",
         }
@@ -319,7 +330,7 @@ def test_siblings_are_imported_once_and_as_what_is_served(serve: Any) -> None:
     assert client.text("word") == "packed"
 
 
-def test_tool_packages_are_found_and_a_file_of_the_workspace_replaces_theirs(
+def test_tool_packages_are_found_and_files_of_the_workspace_replace_theirs(
     describe: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     site = tmp_path_factory.mktemp("site")
