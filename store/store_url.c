@@ -3,6 +3,7 @@
 #include "base/crypto.h"
 #include "store/store.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 
 enum { PART_MAX = 255, REDIS_PORT = 6379, SENTINEL_PORT = 26379, DB_MAX = 1023 };
@@ -165,6 +166,14 @@ bool store_url_parse(struct str text, struct store_url *u, struct err *e)
                   "redis+sentinel://host:port,host:port/master");
 }
 
+static void add_encoded(struct buf *out, const char *z)
+{
+    for (; *z; z++) {
+        bool plain = isalnum((unsigned char)*z) || strchr("-._~", *z);
+        buf_addf(out, plain ? "%c" : "%%%02X", (unsigned char)*z);
+    }
+}
+
 void store_url_format(const struct store_url *u, struct buf *out)
 {
     const char *scheme = "memory";
@@ -172,15 +181,19 @@ void store_url_format(const struct store_url *u, struct buf *out)
         if (schemes[i].kind == u->kind && schemes[i].tls == u->tls)
             scheme = schemes[i].text;
     buf_adds(out, scheme);
-    if (u->user)
-        buf_addf(out, "%s@", u->user);
+    if (u->user) {
+        add_encoded(out, u->user);
+        buf_addc(out, '@');
+    }
     for (size_t i = 0; i < u->host_count; i++) {
         bool v6 = strchr(u->hosts[i].host, ':');
         buf_addf(out, "%s%s%s%s:%u", i ? "," : "", v6 ? "[" : "", u->hosts[i].host, v6 ? "]" : "",
                  u->hosts[i].port);
     }
-    if (u->master)
-        buf_addf(out, "/%s", u->master);
+    if (u->master) {
+        buf_addc(out, '/');
+        add_encoded(out, u->master);
+    }
     if (u->db)
         buf_addf(out, "/%d", u->db);
 }
