@@ -195,7 +195,7 @@ static void read_tree(struct config_draft *d, struct yaml_doc *doc)
     options_read_tree(&r, root);
 }
 
-static void draft_init(struct config_draft *d, const char *file, char *const *environ,
+static void draft_init(struct config_draft *d, const char *file, char *const *env,
                        struct config_problems *problems)
 {
     *d = (struct config_draft){
@@ -203,7 +203,7 @@ static void draft_init(struct config_draft *d, const char *file, char *const *en
         .mode = CONFIG_MODE_UNSET,
         .on_duplicate = -1,
         .auth.type = -1,
-        .environ = environ,
+        .environ = env,
         .problems = problems,
     };
     d->origins = xcalloc(config_table.n, sizeof *d->origins);
@@ -220,17 +220,17 @@ static void draft_fini(struct config_draft *d)
     free(d->origins);
 }
 
-struct config *config_load(const char *file, char *const *environ, const char *const *flags,
+struct config *config_load(const char *file, char *const *env, const char *const *flags,
                            struct config_problems *problems)
 {
     struct config_draft d;
     struct yaml_doc doc = {0};
     struct config *c = NULL;
-    draft_init(&d, file, environ, problems);
+    draft_init(&d, file, env, problems);
     struct option_reader r = config_plain_reader(&d);
     if (file && parse_file(&d, file, &doc))
         read_tree(&d, &doc);
-    options_read_env(&r, environ);
+    options_read_env(&r, env);
     config_check_env(&d);
     config_merge_host_port(&d);
     options_read_flags(&r, flags);
