@@ -97,7 +97,7 @@ int redis_replies_next(struct redis_replies *r)
     if (!reply)
         return reader->len - reader->pos + r->bytes.n > REDIS_REPLY_MAX ? -1 : 0;
     for (size_t i = 0; i < r->n; i++)
-        r->nodes[i].text.p = r->bytes.p + r->nodes[i].at;
+        r->nodes[i].text.p = r->nodes[i].text.n ? r->bytes.p + r->nodes[i].at : "";
     return 1;
 }
 

@@ -81,8 +81,7 @@ static bool parse_credentials(struct str s, struct store_url *u, struct err *e)
 static bool is_host_text(struct str s)
 {
     for (size_t i = 0; i < s.n; i++)
-        if (!memchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:", s.p[i],
-                    67))
+        if (!isalnum((unsigned char)s.p[i]) && !memchr(".-_:", s.p[i], 4))
             return false;
     return s.n > 0 && s.n <= PART_MAX;
 }
