@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -310,15 +311,20 @@ class Gateway:
 
 @contextlib.contextmanager
 def headgate(
-    binary: Path, core: int, upstreams: dict[str, int], era: str, env: dict[str, str] | None = None
+    binary: Path,
+    core: int,
+    upstreams: dict[str, int],
+    era: str,
+    env: dict[str, str] | None = None,
+    more: str = "",
 ) -> Iterator[Gateway]:
-    """The gateway in front of stubs, by mount name and port."""
-    config = OUT / "headgate.yaml"
+    """The gateway in front of stubs, by mount name and port. more: lines of its configuration."""
+    config = OUT / f"headgate-{zlib.crc32(more.encode()):08x}.yaml"
     mounts = "".join(
         f"  {name}: {{ url: 'http://127.0.0.1:{port}/mcp', era: {era} }}\n"
         for name, port in upstreams.items()
     )
-    config.write_text(f"listen: 127.0.0.1:0\nupstreams:\n{mounts}")
+    config.write_text(f"listen: 127.0.0.1:0\nupstreams:\n{mounts}{more}")
     quiet = {"LOG_LEVEL": "WARNING", "MCP_METRICS_ENABLED": "true", **(env or {})}
     with running([binary, "run", "--config", config], core, "headgate", quiet) as process:
         line = process.first_line()

@@ -28,12 +28,14 @@ struct str cache_secret(struct cache *c)
     return (struct str){(const char *)c->secret, sizeof c->secret};
 }
 
-struct str cache_store_key(const struct cache *c, struct store_key *room,
-                           const uint8_t key[CACHE_KEY_BYTES], const char *what)
+struct str cache_store_key(struct cache *c, struct store_key *room, struct str text,
+                           const char *what)
 {
-    char text[NAME_TEXT];
-    struct buf tag = {.p = text, .cap = sizeof text};
+    uint8_t key[CACHE_KEY_BYTES];
+    char name[NAME_TEXT];
+    struct buf tag = {.p = name, .cap = sizeof name};
     struct str part = str_of(what);
+    cache_key(c, text, key);
     crypto_b64url(&tag, key, NAME_BYTES);
     return store_key(c->shard->store, room, "cache", buf_str(&tag), &part, 1);
 }
@@ -50,13 +52,14 @@ struct str cache_generation_key(const struct store *s, struct store_key *room, s
 static void drop_entry(struct cache *c, struct cache_entry *e)
 {
     struct cache_set *set = e->set;
-    (void)map_del(&c->by_key, (struct str){(const char *)e->key, sizeof e->key});
+    (void)map_del(&c->by_text, (struct str){e->text, e->text_len});
     TAILQ_REMOVE(&c->all, e, all);
     TAILQ_REMOVE(&set->entries, e, in_set);
     c->bytes -= e->bytes;
     metric_add(metric_of(M_CACHE_ENTRIES), -1);
     metric_add(metric_of(M_CACHE_BYTES), -(int64_t)e->bytes);
     cache_value_unref(&e->value);
+    free(e->text);
     free(e);
     if (--set->n > 0)
         return;
@@ -65,9 +68,9 @@ static void drop_entry(struct cache *c, struct cache_entry *e)
     free(set);
 }
 
-static struct cache_value *find(struct cache *c, const uint8_t *key)
+static struct cache_value *find(struct cache *c, struct str text)
 {
-    struct cache_entry *e = map_get(&c->by_key, (struct str){(const char *)key, CACHE_KEY_BYTES});
+    struct cache_entry *e = text.n ? map_get(&c->by_text, text) : NULL;
     if (!e)
         return NULL;
     if (e->value->until_ms <= clock_ms()) {
@@ -87,8 +90,8 @@ static struct cache_value *find(struct cache *c, const uint8_t *key)
 
 struct cache_value *cache_find(struct cache *c, const struct cache_use *u)
 {
-    struct cache_value *v = u->own ? find(c, u->key[0]) : NULL;
-    return v || !u->tenant ? v : find(c, u->key[1]);
+    struct cache_value *v = find(c, u->text[CACHE_OWN]);
+    return v ? v : find(c, u->text[CACHE_TENANT]);
 }
 
 static struct str set_name(struct cache *c, struct str mount, struct str target)
@@ -118,10 +121,10 @@ static struct cache_set *set_of(struct cache *c, const struct cache_use *u)
 void cache_put(struct cache *c, const struct cache_use *u, struct cache_value *v)
 {
     const struct cache_config *cfg = &c->shard->config->cache;
-    const uint8_t *key = cache_key_of(u, v->shared);
+    struct str text = u->text[v->shared ? CACHE_TENANT : CACHE_OWN];
     size_t room = cfg->max_bytes / (size_t)c->shard->gw->shard_count;
-    size_t bytes = ENTRY_BYTES + v->text.n + v->doc.cap * sizeof *v->doc.tok;
-    struct cache_entry *e = map_get(&c->by_key, (struct str){(const char *)key, CACHE_KEY_BYTES});
+    size_t bytes = ENTRY_BYTES + 2 * text.n + v->text.n + v->doc.cap * sizeof *v->doc.tok;
+    struct cache_entry *e = map_get(&c->by_text, text);
     if (e)
         drop_entry(c, e);
     if (bytes > room || cfg->max_size == 0)
@@ -131,12 +134,13 @@ void cache_put(struct cache *c, const struct cache_use *u, struct cache_value *v
     e->value = cache_value_ref(v);
     e->set = set;
     e->bytes = bytes;
-    memcpy(e->key, key, sizeof e->key);
+    e->text = xmemdup0(text.p, text.n);
+    e->text_len = text.n;
     TAILQ_INSERT_HEAD(&c->all, e, all);
     TAILQ_INSERT_HEAD(&set->entries, e, in_set);
     set->n++;
     c->bytes += bytes;
-    (void)map_set(&c->by_key, (struct str){(const char *)e->key, sizeof e->key}, e);
+    (void)map_set(&c->by_text, text, e);
     metric_add(metric_of(M_CACHE_ENTRIES), 1);
     metric_add(metric_of(M_CACHE_BYTES), (int64_t)bytes);
     while (set->n > (size_t)cfg->max_size)
@@ -258,7 +262,7 @@ void cache_free(struct cache **cp)
     while (!TAILQ_EMPTY(&c->all))
         /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not follow TAILQ_REMOVE */
         drop_entry(c, TAILQ_FIRST(&c->all));
-    map_fini(&c->by_key);
+    map_fini(&c->by_text);
     map_fini(&c->sets);
     map_fini(&c->flights);
     buf_fini(&c->scratch);

@@ -44,20 +44,21 @@ struct cache_value *cache_value_read(struct str text, struct str *generation);
 
 /* ---- keys ---- */
 
+/* Who may be answered with a result. */
+enum cache_scope { CACHE_OWN, CACHE_TENANT, CACHE_SCOPES };
+
 /* What a call may use of the cache. */
 struct cache_use {
     struct cache_policy policy;
-    uint8_t key[2][CACHE_KEY_BYTES]; /* the caller's own; that of its tenant */
-    bool own, tenant;                /* which of them may be read */
-    struct str mount, target;        /* borrowed from the call */
+    /* Everything that a result depends on, by scope; empty where that scope is not to be read. In
+     * the call's arena. Long ones are digests. */
+    struct str text[CACHE_SCOPES];
+    struct str mount, target; /* borrowed from the call */
 };
 /* False: the call's result is not to be kept nor to be taken from what was kept. */
 bool cache_use_of(struct call *c, struct cache_use *u);
-/* Where a value of that scope goes. */
-const uint8_t *cache_key_of(const struct cache_use *u, bool shared);
-/* Appends the key's input of a call, without who asks; false when params hold what is not part of a
- * key (JSON_LOSSLESS canonical arguments). */
-bool cache_key_text(const struct call *c, struct buf *out);
+/* The key of a text where others see it: an HMAC, which tells nothing of what it was made of. */
+void cache_key(struct cache *c, struct str text, uint8_t out[CACHE_KEY_BYTES]);
 
 /* ---- one loop's share ---- */
 

@@ -90,7 +90,8 @@ static bool add_params(const struct call *c, struct buf *out)
     return true;
 }
 
-bool cache_key_text(const struct call *c, struct buf *out)
+/* Without who asks; false when params hold what is not part of a key. */
+static bool add_call(const struct call *c, struct buf *out)
 {
     static const uint8_t none[sizeof c->entry->fingerprint];
     add_mount(out, &c->catalog->config->mounts[c->up->index]);
@@ -102,15 +103,26 @@ bool cache_key_text(const struct call *c, struct buf *out)
 
 /* ---- a call's keys ---- */
 
-static void make_key(const struct call *c, struct buf *text, bool shared, uint8_t *out)
+enum { LONG_TEXT = 1024 };
+
+/* The text with who asks; as a digest when it is long. */
+static struct str text_of(struct call *c, struct buf *text, enum cache_scope scope)
 {
     size_t before = text->n;
+    uint8_t digest[4 + 32] = {0xff, 0xff, 0xff, 0xff}; /* no mount's length */
+    struct str s;
     add_part(text, str_of(c->principal->tenant));
-    buf_addc(text, shared ? 't' : 'p');
-    if (!shared)
+    buf_addc(text, scope == CACHE_OWN ? 'p' : 't');
+    if (scope == CACHE_OWN)
         add_part(text, principal_key(c->principal));
-    crypto_hmac(cache_secret(c->shard->cache), buf_str(text), out);
+    s = buf_str(text);
+    if (s.n > LONG_TEXT) {
+        crypto_sha256(&s, 1, digest + 4);
+        s = (struct str){(const char *)digest, sizeof digest};
+    }
+    s.p = arena_dup(&c->arena, s.p, s.n);
     text->n = before;
+    return s;
 }
 
 static struct cache_policy policy_of(const struct call *c)
@@ -126,25 +138,22 @@ static struct cache_policy policy_of(const struct call *c)
 bool cache_use_of(struct call *c, struct cache_use *u)
 {
     struct cache_policy p = policy_of(c);
-    *u = (struct cache_use){.policy = p};
+    *u = (struct cache_use){.policy = p, .mount = str_of(c->up->cfg->name), .target = c->target};
     if ((p.ttl_ms <= 0 && !p.by_result) || c->params == JSON_NONE || c->param_fields.n ||
         !c->shard->cache)
         return false;
     struct buf *text = &c->shard->cache->scratch;
     text->n = 0;
-    bool ok = cache_key_text(c, text);
-    u->own = ok && (p.by_result || !p.shared);
-    u->tenant = ok && p.shared;
-    if (u->own)
-        make_key(c, text, false, u->key[0]);
-    if (u->tenant)
-        make_key(c, text, true, u->key[1]);
-    u->mount = str_of(c->up->cfg->name);
-    u->target = c->target;
-    return ok;
+    if (!add_call(c, text))
+        return false;
+    if (p.by_result || !p.shared)
+        u->text[CACHE_OWN] = text_of(c, text, CACHE_OWN);
+    if (p.shared)
+        u->text[CACHE_TENANT] = text_of(c, text, CACHE_TENANT);
+    return true;
 }
 
-const uint8_t *cache_key_of(const struct cache_use *u, bool shared)
+void cache_key(struct cache *c, struct str text, uint8_t out[CACHE_KEY_BYTES])
 {
-    return u->key[shared];
+    crypto_hmac(cache_secret(c), text, out);
 }

@@ -20,7 +20,8 @@ struct cache_set {
 
 struct cache_entry {
     struct cache_value *value;
-    uint8_t key[CACHE_KEY_BYTES];
+    char *text; /* of its key */
+    size_t text_len;
     struct cache_set *set;
     size_t bytes;
     TAILQ_ENTRY(cache_entry) all, in_set;
@@ -30,11 +31,11 @@ struct cache {
     struct shard *shard;
     uint8_t secret[32]; /* of keys; of the fleet */
     bool has_secret;
-    struct map by_key;        /* key -> entry */
+    struct map by_text;       /* text of a key -> entry */
     struct map sets;          /* set's name -> set */
     struct cache_entries all; /* used last first */
     size_t bytes;
-    struct map flights; /* key -> flight */
+    struct map flights; /* text of a key -> flight */
     bool alone;         /* no other loop or process has a share */
     struct store_sub news;
     struct buf scratch; /* for texts of keys */
@@ -43,8 +44,8 @@ struct cache {
 
 /* What keys are made with. */
 struct str cache_secret(struct cache *c);
-/* The key in the store for what belongs to a cache key: its value ("v") or its lock ("l"). */
-struct str cache_store_key(const struct cache *c, struct store_key *room,
-                           const uint8_t key[CACHE_KEY_BYTES], const char *what);
+/* The key in the store for what belongs to a text: its value ("v") or its lock ("l"). */
+struct str cache_store_key(struct cache *c, struct store_key *room, struct str text,
+                           const char *what);
 
 #endif

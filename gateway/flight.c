@@ -16,7 +16,7 @@
 #include <stdlib.h>
 
 enum { LOCK_MS = 5000, WAIT_MS = 200, POLL_MS = 20, SLICE = 32, GENERATION_MAX = 32 };
-enum { ASK_OWN, ASK_TENANT, ASK_GENERATION, ASKS };
+enum { ASK_GENERATION = CACHE_SCOPES, ASKS }; /* after the values, by scope */
 
 struct generation {
     char text[GENERATION_MAX];
@@ -37,7 +37,7 @@ struct flight {
     struct cache *cache;
     enum { FLIGHT_ASKS, FLIGHT_FLIES, FLIGHT_LANDED } phase;
     struct cache_use use; /* its texts are own copies */
-    uint8_t key[CACHE_KEY_BYTES];
+    struct str text;      /* one of them: what it is found by */
     bool listed, spoilt, locked, knows_generation, away;
     struct flight_seat *leader;
     struct seats waiting;
@@ -64,6 +64,17 @@ static struct str copy(struct str s)
     return (struct str){xmemdup0(s.p, s.n), s.n};
 }
 
+static void drop_copy(struct str *s)
+{
+    free((char *)(uintptr_t)s->p);
+    *s = (struct str){0};
+}
+
+static struct str found_by(const struct cache_use *u)
+{
+    return u->text[u->text[CACHE_OWN].n ? CACHE_OWN : CACHE_TENANT];
+}
+
 static struct flight *flight_new(struct cache *c, const struct cache_use *u)
 {
     struct flight *f = xcalloc(1, sizeof *f);
@@ -71,19 +82,21 @@ static struct flight *flight_new(struct cache *c, const struct cache_use *u)
     f->use = *u;
     f->use.mount = copy(u->mount);
     f->use.target = copy(u->target);
-    memcpy(f->key, u->key[u->own ? 0 : 1], sizeof f->key);
+    for (int i = 0; i < CACHE_SCOPES; i++)
+        f->use.text[i] = copy(u->text[i]);
+    f->text = found_by(&f->use);
     TAILQ_INIT(&f->waiting);
     for (int i = 0; i < ASKS; i++)
         f->asked[i].flight = f;
     f->listed = true;
-    (void)map_set(&c->flights, (struct str){(const char *)f->key, sizeof f->key}, f);
+    (void)map_set(&c->flights, f->text, f);
     return f;
 }
 
 static void unlist(struct flight *f)
 {
     if (f->listed)
-        (void)map_del(&f->cache->flights, (struct str){(const char *)f->key, sizeof f->key});
+        (void)map_del(&f->cache->flights, f->text);
     f->listed = false;
 }
 
@@ -94,7 +107,7 @@ static void unlock(struct flight *f)
     if (!f->locked)
         return;
     f->locked = false;
-    (void)store_del_if(f->cache->shard->store, NULL, cache_store_key(f->cache, &room, f->key, "l"),
+    (void)store_del_if(f->cache->shard->store, NULL, cache_store_key(f->cache, &room, f->text, "l"),
                        str_of(f->token), &r);
 }
 
@@ -109,8 +122,10 @@ static void flight_free(struct flight *f)
         cache_value_unref(&f->asked[i].value);
     }
     cache_value_unref(&f->value);
-    free((char *)(uintptr_t)f->use.mount.p);
-    free((char *)(uintptr_t)f->use.target.p);
+    drop_copy(&f->use.mount);
+    drop_copy(&f->use.target);
+    for (int i = 0; i < CACHE_SCOPES; i++)
+        drop_copy(&f->use.text[i]);
     free(f);
 }
 
@@ -151,17 +166,18 @@ static void keep(struct flight *f, struct cache_value *v)
 {
     struct store_key room;
     struct store_reply r;
-    struct str key = cache_store_key(f->cache, &room, cache_key_of(&f->use, v->shared), "v");
+    struct str text = f->use.text[v->shared ? CACHE_TENANT : CACHE_OWN];
     const struct generation *g = &f->asked[ASK_GENERATION].generation;
     int64_t left = v->until_ms - clock_ms();
     cache_put(f->cache, &f->use, v);
     if (f->cache->alone || left <= 0 || (f->use.policy.by_result && !f->knows_generation) ||
         v->text.n > STORE_VALUE_MAX / 2)
         return;
-    struct buf *text = &f->cache->scratch;
-    text->n = 0;
-    cache_value_write(v, (struct str){g->text, g->n}, text);
-    (void)store_set(f->cache->shard->store, NULL, key, buf_str(text), left, STORE_ALWAYS, &r);
+    struct buf *out = &f->cache->scratch;
+    out->n = 0;
+    cache_value_write(v, (struct str){g->text, g->n}, out);
+    (void)store_set(f->cache->shard->store, NULL, cache_store_key(f->cache, &room, text, "v"),
+                    buf_str(out), left, STORE_ALWAYS, &r);
 }
 
 void flight_land(struct flight_seat *s, struct cache_value *v, const struct err *e)
@@ -217,7 +233,7 @@ static void lock(struct flight *f)
     f->token[hex.n] = '\0';
     f->lock.fn = on_lock;
     f->lock.arg = f;
-    if (store_set(f->cache->shard->store, &f->lock, cache_store_key(f->cache, &room, f->key, "l"),
+    if (store_set(f->cache->shard->store, &f->lock, cache_store_key(f->cache, &room, f->text, "l"),
                   str_of(f->token), LOCK_MS, STORE_IF_ABSENT, &r))
         take_lock(f, &r);
 }
@@ -230,7 +246,7 @@ static bool same_generation(const struct generation *a, const struct generation 
 static struct cache_value *found(const struct flight *f)
 {
     const struct generation *now = &f->asked[ASK_GENERATION].generation;
-    for (int i = ASK_OWN; i <= ASK_TENANT; i++) {
+    for (int i = 0; i < CACHE_SCOPES; i++) {
         const struct asked *a = &f->asked[i];
         if (a->value && !f->spoilt &&
             (!f->use.policy.by_result ||
@@ -303,10 +319,9 @@ static void ask(struct flight *f)
     if (f->use.policy.by_result)
         ask_one(f, ASK_GENERATION,
                 cache_generation_key(c->shard->store, &room, f->use.mount, f->use.target));
-    if (f->use.own)
-        ask_one(f, ASK_OWN, cache_store_key(c, &room, f->use.key[0], "v"));
-    if (f->use.tenant)
-        ask_one(f, ASK_TENANT, cache_store_key(c, &room, f->use.key[1], "v"));
+    for (int i = 0; i < CACHE_SCOPES; i++)
+        if (f->use.text[i].n)
+            ask_one(f, i, cache_store_key(c, &room, f->use.text[i], "v"));
     if (--f->unanswered == 0)
         judge(f);
 }
@@ -315,8 +330,7 @@ static void ask(struct flight *f)
 
 bool flight_join(struct cache *c, struct flight_seat *s)
 {
-    const uint8_t *key = s->use->key[s->use->own ? 0 : 1];
-    struct flight *f = map_get(&c->flights, (struct str){(const char *)key, CACHE_KEY_BYTES});
+    struct flight *f = map_get(&c->flights, found_by(s->use));
     bool waits = f != NULL;
     if (!f)
         f = flight_new(c, s->use);

@@ -245,7 +245,7 @@ def test_when_the_upstream_is_away_all_hear_of_it_at_once(cached: Any, clients: 
     client = clients(Modern(gateway.url))
     params = {"name": "up_count", "arguments": {}}
     calls = [client.open("tools/call", params) for _ in range(4)]
-    poll(lambda: gateway.metric("mcp_cache_waits_total") == 3)
+    poll(lambda: gateway.metric("mcp_cache_waits_total") == 3 and service.called)
     server.stop()
     assert {p.finish().error["data"]["reason"] for p in calls} == {"upstream_unavailable"}
     assert len(service.called) == 1

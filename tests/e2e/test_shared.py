@@ -42,7 +42,9 @@ def fleet(start_gateway: Start, mocks: Mocks, redis: RedisServer) -> Callable[..
     ) -> tuple[list[Any], ModernServer]:
         server = mocks(ModernServer(service))
         mount = {"url": server.url} | config.pop("mount", {})
-        shared = {"store": redis.url, "sealKeys": [KEY], "upstreams": {"up": mount}}
+        # A busy machine is no reason to take Redis for away.
+        patient = {"timeouts": {"store": "2s"}}
+        shared = {"store": redis.url, "sealKeys": [KEY], "upstreams": {"up": mount}} | patient
         replicas = [start_gateway(shared | config, env=clock(seconds)) for seconds in clocks]
         for replica in replicas:
             poll(lambda replica=replica: replica.metric("mcp_store_up") == 1)
@@ -212,7 +214,8 @@ def test_an_updated_resource_is_void_at_every_replica(fleet: Any, clients: Clien
 def test_no_call_fails_while_redis_is_away(
     fleet: Any, clients: Clients, redis: RedisServer, how: str
 ) -> None:
-    replicas, _ = fleet({"limits": {"default": "1000000/h"}, **CACHE})
+    quick = {"timeouts": {"store": "200ms"}}
+    replicas, _ = fleet({"limits": {"default": "1000000/h"}} | CACHE | quick)
     done = threading.Event()
     replies: list[Any] = []
 
