@@ -61,6 +61,11 @@ export async function startServer(name, command, args, options) {
     }
 }
 
+/** Starts a program that says nothing; gives it. */
+export function startDaemon(command, args, options) {
+    return launch(command, args, options);
+}
+
 /** Runs a program to its end; gives its exit status. */
 export async function finish(command, args, options) {
     const end = await launch(command, args, options).ended;

@@ -5,6 +5,7 @@ import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
+import { startFleet } from './fleet.mjs';
 import { GOLDEN } from './golden.mjs';
 import { finish, startServer, stop, stopAll } from './processes.mjs';
 import { judge, readExpected, readResults } from './results.mjs';
@@ -33,12 +34,13 @@ const CELLS = [
     { name: 'legacy-modern', client: 'legacy', server: 'modern', required: true }
 ];
 
-const USAGE = `usage: run [--direct] [--cell NAME] [--scenario NAME]
+const USAGE = `usage: run [--direct | --replicas N] [--cell NAME] [--scenario NAME]
 cells: ${CELLS.map(cell => cell.name).join(', ')}`;
 
 function readOptions() {
     const options = {
         direct: { type: 'boolean', default: false },
+        replicas: { type: 'string', default: '1' },
         cell: { type: 'string' },
         scenario: { type: 'string' },
         help: { type: 'boolean', short: 'h', default: false }
@@ -47,8 +49,16 @@ function readOptions() {
     if (values.cell !== undefined && !CELLS.some(cell => cell.name === values.cell)) {
         throw new Error(`no such cell: ${values.cell}`);
     }
-    return values;
+    const replicas = Number(values.replicas);
+    if (!Number.isInteger(replicas) || replicas < 1 || replicas > 9) {
+        throw new Error(`--replicas: not ${values.replicas}`);
+    }
+    return { ...values, replicas };
 }
+
+/** How the suite reaches the fixtures: the name of where results are kept. */
+const way = ({ direct, replicas }) =>
+    direct ? 'direct' : replicas > 1 ? `replicas-${replicas}` : 'gateway';
 
 function hasScenario(cell, scenario) {
     const { scored, extra } = GOLDEN[SETS[cell.client]];
@@ -65,21 +75,28 @@ function selectCells({ cell: wanted, direct, scenario }) {
     });
 }
 
-async function startGateway(dir, upstream, mount = {}) {
-    const config = join(dir, 'headgate.yaml');
-    writeFileSync(
-        config,
-        `listen: 127.0.0.1:0
-upstreams:
-  fx:
-    url: ${upstream}
-    namespace: ""
-${Object.entries(mount)
-    .map(([name, value]) => `    ${name}: ${value}\n`)
-    .join('')}`
-    );
+function configWriter(dir, upstream, mount = {}) {
+    const lines = (indent, options) =>
+        Object.entries(options).map(([name, value]) => `${indent}${name}: ${value}\n`);
+    return (name, options = {}) => {
+        const config = join(dir, name);
+        const fx = { url: upstream, namespace: '""', ...mount };
+        const text = ['listen: 127.0.0.1:0\n', ...lines('', options), 'upstreams:\n  fx:\n'];
+        writeFileSync(config, [...text, ...lines('    ', fx)].join(''));
+        return config;
+    };
+}
+
+/** Gives {at, end}: end stops the gateway and gives what was wrong with it. */
+async function startGateway(dir, upstream, { mount }, replicas) {
+    const writeConfig = configWriter(dir, upstream, mount);
+    if (replicas > 1) {
+        return startFleet(replicas, dir, GATEWAY, writeConfig);
+    }
     const log = join(dir, 'gateway.log');
-    return startServer('gateway', GATEWAY, ['run', '--config', config], { log });
+    const args = ['run', '--config', writeConfig('headgate.yaml')];
+    const { child, at } = await startServer('gateway', GATEWAY, args, { log });
+    return { at, end: () => stop(child) };
 }
 
 async function runSuite(dir, url, set, scenario) {
@@ -91,7 +108,7 @@ async function runSuite(dir, url, set, scenario) {
 }
 
 // Starts what the cell needs, runs the suite and ends all of it, however the suite went.
-async function exercise(cell, dir, { direct, scenario }) {
+async function exercise(cell, dir, { direct, scenario, replicas }) {
     const fixture = join(HERE, 'fixtures', `${cell.server}.mjs`);
     const log = join(dir, 'fixture.log');
     const server = await startServer('fixture', process.execPath, [fixture, '0'], { log });
@@ -101,20 +118,20 @@ async function exercise(cell, dir, { direct, scenario }) {
     try {
         let url = `http://${server.at}/mcp`;
         if (!direct) {
-            gateway = await startGateway(dir, url, cell.mount);
+            gateway = await startGateway(dir, url, cell, replicas);
             url = `http://${gateway.at}/mcp`;
         }
         status = await runSuite(dir, url, SETS[cell.client], scenario);
     } finally {
-        broken = gateway && (await stop(gateway.child));
+        broken = gateway && (await gateway.end());
         await stop(server.child);
     }
-    return { status, broken: broken && `gateway: ${broken} (see ${join(dir, 'gateway.log')})` };
+    return { status, broken: broken && `gateway: ${broken} (see the logs in ${dir})` };
 }
 
 async function runCell(cell, options, expected) {
     const set = SETS[cell.client];
-    const dir = join(OUT, options.direct ? 'direct' : 'gateway', cell.name);
+    const dir = join(OUT, way(options), cell.name);
     rmSync(dir, { recursive: true, force: true });
     mkdirSync(join(dir, 'results'), { recursive: true });
     const troubles = [];
@@ -179,15 +196,16 @@ function printTable(runs) {
     }
 }
 
-function writeSummary(runs, direct) {
+function writeSummary(runs, options) {
     const rows = runs.map(({ cell, set, row }) => ({
         cell: cell.name,
         set,
         ...row,
-        replicas: direct ? 0 : 1,
+        replicas: options.direct ? 0 : options.replicas,
         informative: !cell.required
     }));
-    const file = join(OUT, direct ? 'summary-direct.json' : 'summary.json');
+    const name = { gateway: 'summary' }[way(options)] ?? `summary-${way(options)}`;
+    const file = join(OUT, `${name}.json`);
     writeFileSync(file, `${JSON.stringify(rows, null, 2)}\n`);
 }
 
@@ -214,7 +232,7 @@ async function main() {
     }
     printTable(runs);
     if (options.scenario === undefined) {
-        writeSummary(runs, options.direct);
+        writeSummary(runs, options);
     }
     return runs.every(run => isFull(run) || !run.cell.required) ? 0 : 1;
 }
