@@ -287,16 +287,23 @@ struct event_note {
     struct err err;
 };
 
+void watch_list_changed(struct watched *m, enum catalog_kind kind)
+{
+    fetch_kind(m, kind);
+    if (kind == KIND_RESOURCES)
+        fetch_kind(m, KIND_TEMPLATES);
+}
+
 static void on_event_note(void *arg)
 {
     struct event_note *n = arg;
     struct watched *m = find_mount(n->gw, n->cfg);
     switch (n->what) {
     case NOTE_LIST:
-        if (m)
-            fetch_kind(m, n->kind);
-        if (m && n->kind == KIND_RESOURCES)
-            fetch_kind(m, KIND_TEMPLATES);
+        if (m) {
+            watch_list_changed(m, n->kind);
+            fleet_tell(m, n->kind);
+        }
         break;
     case NOTE_UP:
         if (m)
@@ -448,6 +455,7 @@ void watch_free(struct watch **wp)
         return;
     timer_clear(&w->settle);
     timer_clear(&w->rebuild);
+    store_unsubscribe(&w->fleet);
     for (size_t i = 0; i < w->n; i++)
         watched_free(w->mounts[i]);
     free(w->mounts);
@@ -497,6 +505,7 @@ void watch_start(struct watch *w, loop_fn settled, void *arg)
     for (size_t i = 0; i < w->n; i++)
         if (!w->mounts[i]->tried && !w->mounts[i]->opening)
             connect_soon(w->mounts[i], 0);
+    fleet_listen(w);
     if (settled) {
         w->settled = settled;
         w->settled_arg = arg;

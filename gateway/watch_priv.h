@@ -90,6 +90,8 @@ struct watch {
     loop_fn settled;
     void *settled_arg;
     struct timer settle, rebuild;
+    struct store_sub fleet; /* what other replicas heard of changes */
+    bool heard;             /* it was told of a gap once: at its begin */
 };
 
 /* watch.c */
@@ -101,6 +103,13 @@ int64_t watch_backoff(int64_t *backoff_ms, int64_t min_ms);
 void watch_fetched(struct watched *m, const struct err *e);
 /* Asks soon whether the server is still there. */
 void watch_check(struct watched *m);
+
+/* A server says that a kind changed. */
+void watch_list_changed(struct watched *m, enum catalog_kind kind);
+
+/* watch_fleet.c: between replicas. Hears of what others were told, from now on. */
+void fleet_listen(struct watch *w);
+void fleet_tell(struct watched *m, enum catalog_kind kind);
 
 /* watch_catalog.c */
 void watch_rebuild(struct watch *w);

@@ -428,6 +428,11 @@ class LegacyServer(McpMock):
     async def _cancel(self, ctx: Context, request: Request) -> None:
         """Nothing: a legacy client that disconnects does not cancel."""
 
+    def tell(self, session: Session, method: str, **params: Any) -> None:
+        """Tells it that session alone."""
+        assert session.get
+        mock_loop().run(session.get.event(JSONRPC | {"method": method, "params": params}))
+
     def notify(self, method: str, **params: Any) -> int:
         """Tells it on the GET streams; returns on how many."""
         return mock_loop().run(self._notify(method, params))

@@ -425,3 +425,22 @@ def test_clients_keep_their_sessions_while_replicas_are_killed(
         for n, client in enumerate(sessions):
             assert client.call("up_echo", {"n": n}).text == json.dumps({"n": n})
     assert f.metric("mcp_sessions_active") >= 10
+
+
+def test_a_change_that_a_server_tells_one_replica_reaches_clients_of_all(
+    fleet: Any, legacy_up: LegacyServer
+) -> None:
+    f = fleet(legacy_up.url)
+    first, second = f.client(0), f.client(1)
+    for client in (first, second):
+        client.call("up_echo")
+    stream = second.listen()
+    assert stream.next().data == b""
+    poll(lambda: sum(1 for s in legacy_up.sessions.values() if s.get) >= 4, why="GET streams")
+    legacy_up.service.tool("grown")
+    mine = next(s for s in legacy_up.sessions.values() if s.get and len(s.ids) == 1)
+    legacy_up.tell(mine, "notifications/tools/list_changed")
+    told = next(e for e in iter(stream.next, None) if e.data).json()
+    assert told["method"] == "notifications/tools/list_changed"
+    for client in (first, second):
+        poll(lambda c=client: "up_grown" in [t["name"] for t in c.all("tools")])
