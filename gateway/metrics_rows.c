@@ -106,6 +106,8 @@ const struct metric_def metric_rows[M_ROWS] = {
                          METRIC_COUNTER, NULL, NULL},
     [M_LOCAL_TIMEOUTS] = {"mcp_local_timeouts_total", "Calls of Python tools that ran out of time.",
                           METRIC_COUNTER, NULL, NULL},
+    [M_LOCAL_START] = {"mcp_local_worker_start_seconds",
+                       "From a worker's order to its readiness.", METRIC_HISTOGRAM, NULL, NULL},
     [M_LOCAL_LOADS] = {"mcp_local_loads_total", "Loads of the local files.", METRIC_COUNTER,
                        "result", NULL},
     [M_SANDBOX_LEVEL] = {"mcp_sandbox_level",

@@ -52,6 +52,7 @@ enum metric_row {
     M_LOCAL_QUEUED,        /* mcp_local_queued */
     M_LOCAL_CRASHES,       /* mcp_local_worker_crashes_total */
     M_LOCAL_TIMEOUTS,      /* mcp_local_timeouts_total */
+    M_LOCAL_START,         /* mcp_local_worker_start_seconds */
     M_LOCAL_LOADS,         /* mcp_local_loads_total{result} */
     M_SANDBOX_LEVEL,       /* mcp_sandbox_level{profile} */
     M_ROWS,

@@ -40,6 +40,7 @@ struct worker {
     struct usession *us;
     struct lines *lines;
     enum worker_state state;
+    int64_t born_us;
     int blocking, async; /* calls in it */
     bool asked;          /* whether it is alive */
     char end[96];        /* how it ended, as the zygote tells */
@@ -207,6 +208,7 @@ static void worker_new(struct local_pool *p)
     struct worker *w = xcalloc(1, sizeof *w);
     w->pool = p;
     w->gen = local_gen_ref(p->gen);
+    w->born_us = clock_us();
     w->us = usession_new(p->up, NULL);
     w->us->worker = w;
     TAILQ_INSERT_TAIL(&p->workers, w, link);
@@ -238,6 +240,7 @@ void local_worker_ready(struct usession *us)
     struct worker *w = us->worker;
     struct local_pool *p = w->pool;
     w->state = WORKER_READY;
+    metric_observe_us(metric_of(M_LOCAL_START), clock_us() - w->born_us);
     p->backoff_ms = 0;
     p->failure = (struct err){0};
     if (w->gen == p->gen) {
