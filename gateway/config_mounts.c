@@ -240,6 +240,7 @@ static void add_local(struct mounts *ms)
     struct mount_draft m;
     draft_init(&m);
     config_local_mount(&ms->d->c, &m.m);
+    options_fini(&mount_table, &m, OPT_INPUT);
     append(ms, &m, &nowhere, "local");
 }
 

@@ -21,6 +21,15 @@
 
 enum { ORDER_WAIT_MS = 5000, MAX_FOLDERS = 16, MAX_PRELOADS = 32, BACKLOG = 256 };
 
+#ifdef __SANITIZE_ADDRESS__
+/* A tool's crash is a tool's crash; libpython frees nothing at its end. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "handle_segv=0:handle_abort=0:handle_sigbus=0:handle_sigfpe=0:detect_leaks=0";
+}
+#endif
+
 struct arguments {
     const char *socket, *runtime;
     long peer;
