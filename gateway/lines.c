@@ -1,6 +1,8 @@
 /* See lines.h. */
 #include "gateway/lines.h"
 
+#include "base/line_reader.h"
+
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -13,11 +15,11 @@ struct lines {
     struct loop *loop;
     const struct lines_ops *ops; /* NULL once ended or freed */
     void *arg;
-    size_t max_line;
     int in, out;
     bool wr_on;
     struct event rd, wr;
-    struct buf queue, line;
+    struct buf queue;
+    struct line_reader reader;
 };
 
 static void end(struct lines *l, const char *what)
@@ -28,27 +30,22 @@ static void end(struct lines *l, const char *what)
         ops->end(what, l->arg);
 }
 
-static void give(struct lines *l)
+static bool on_line(struct str text, bool too_long, void *arg)
 {
-    size_t at = 0;
-    char *nl;
-    while (l->ops && (nl = memchr(l->line.p + at, '\n', l->line.n - at))) {
-        struct str text = {l->line.p + at, (size_t)(nl - l->line.p) - at};
-        at += text.n + 1;
-        if (text.n && text.p[text.n - 1] == '\r')
-            text.n--;
-        if (text.n)
-            l->ops->line(text, l->arg);
-    }
-    buf_drop(&l->line, at);
+    struct lines *l = arg;
+    if (too_long)
+        end(l, "a line is longer than maxMessageBytes");
+    else
+        l->ops->line(text, l->arg);
+    return l->ops != NULL;
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     (void)what;
     struct lines *l = arg;
-    char *to = buf_reserve(&l->line, READ_BYTES);
-    ssize_t n = read(fd, to, READ_BYTES);
+    char tmp[READ_BYTES];
+    ssize_t n = read(fd, tmp, sizeof tmp);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0) {
@@ -56,14 +53,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
         end(l, "the server closed its output");
         return;
     }
-    l->line.n += (size_t)n;
-    give(l);
-    if (!l->ops)
-        return;
-    if (l->line.n > l->max_line)
-        end(l, "a line is longer than maxMessageBytes");
-    else if (l->line.n == 0 && l->line.cap > READ_BYTES)
-        buf_fini(&l->line);
+    (void)line_reader_feed(&l->reader, tmp, (size_t)n, on_line, l);
 }
 
 static void flush(struct lines *l)
@@ -123,7 +113,7 @@ struct lines *lines_new(struct loop *loop, int in, int out, size_t max_line,
 {
     struct lines *l = xcalloc(1, sizeof *l);
     *l = (struct lines){
-        .loop = loop, .ops = ops, .arg = arg, .max_line = max_line, .in = in, .out = out};
+        .loop = loop, .ops = ops, .arg = arg, .in = in, .out = out, .reader.max = max_line};
     event_assign(&l->rd, loop_base(loop), out, EV_READ | EV_PERSIST, on_readable, l);
     event_assign(&l->wr, loop_base(loop), in, EV_WRITE | EV_PERSIST, on_writable, l);
     event_add(&l->rd, NULL);
@@ -134,7 +124,7 @@ static void destroy(void *arg)
 {
     struct lines *l = arg;
     buf_fini(&l->queue);
-    buf_fini(&l->line);
+    line_reader_fini(&l->reader);
     free(l);
 }
 
