@@ -11,8 +11,9 @@ struct line_reader {
     bool skipping;   /* private */
 };
 
-/* One line without its LF or CRLF; never empty. too_long: it was dropped, and line is its beginning.
- * Borrowed. False: no more lines, the reader is not used any more (it may have been freed). */
+/* One line without its LF or CRLF; never empty. too_long: it was dropped, and line is its
+ * beginning. Borrowed. False: no more lines, the reader is not used any more (it may have been
+ * freed). */
 typedef bool (*line_fn)(struct str line, bool too_long, void *arg);
 
 /* Consumes n bytes and calls fn for every line they complete. False when fn said so. */

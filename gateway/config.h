@@ -145,8 +145,10 @@ struct config {
     strlist listen;     /* "127.0.0.1:8000"; at least one */
     char *admin_listen; /* NULL: control plane on the first loopback listener only */
     bool admin_public;
-    char *path;      /* "/mcp" */
-    char *base_path; /* of the other routes: "" or "/acme" */
+    char *path;                     /* "/mcp" */
+    bool sse;                       /* HTTP+SSE is served too */
+    char *sse_path, *messages_path; /* its paths; NULL: it is not */
+    char *base_path;                /* of the other routes: "" or "/acme" */
     char *server_name, *server_version;
     enum log_level log_level;
     bool log_json;

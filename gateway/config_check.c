@@ -167,7 +167,7 @@ static bool is_reserved(struct str last)
     return false;
 }
 
-static const char *path_fault(const char *path)
+static const char *path_fault(const char *path, const char *own)
 {
     struct str rest = str_of(path), last = {0};
     if (*path != '/')
@@ -180,16 +180,44 @@ static const char *path_fault(const char *path)
     while (str_split(&rest, '/', &last))
         if (!is_segment(last))
             return "may hold only letters, digits, '-', '.', '_', '~' and single '/'";
-    return is_reserved(last) ? "is the path of another route: write /mcp" : NULL;
+    return is_reserved(last) && !str_eq(last, str_of(own)) ? "is the path of another route" : NULL;
 }
 
 static void check_path(struct config_draft *d)
 {
-    const char *fault = path_fault(d->c.path);
+    const char *fault = path_fault(d->c.path, "mcp");
     if (fault)
         report_text(d, "path", d->c.path, fault);
     const char *slash = strrchr(d->c.path, '/');
     d->c.base_path = xmemdup0(d->c.path, slash ? (size_t)(slash - d->c.path) : 0);
+}
+
+static void check_sse_path(struct config_draft *d, const char *option, char **path, const char *own)
+{
+    if (!d->c.sse) {
+        free(*path);
+        *path = NULL;
+        return;
+    }
+    if (!*path) {
+        struct buf b = {0};
+        buf_addf(&b, "%s/%s", d->c.base_path, own);
+        *path = xmemdup0(b.p, b.n);
+        buf_fini(&b);
+    }
+    const char *fault = path_fault(*path, own);
+    if (fault)
+        report_text(d, option, *path, fault);
+    else if (strcmp(*path, d->c.path) == 0)
+        report_text(d, option, *path, "is the value of path too");
+}
+
+static void check_sse(struct config_draft *d)
+{
+    check_sse_path(d, "ssePath", &d->c.sse_path, "sse");
+    check_sse_path(d, "messagesPath", &d->c.messages_path, "messages");
+    if (d->c.sse && strcmp(d->c.sse_path, d->c.messages_path) == 0)
+        report_text(d, "messagesPath", d->c.messages_path, "is the value of ssePath too");
 }
 
 static void lower(char *z)
@@ -272,6 +300,7 @@ void config_check(struct config_draft *d)
 {
     check_listen(d);
     check_path(d);
+    check_sse(d);
     check_list(d, "cors.allowedOrigins", d->c.cors_origins, origin_fault);
     check_list(d, "allowedHosts", d->c.allowed_hosts, host_fault);
     check_names(d);

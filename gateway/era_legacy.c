@@ -1,6 +1,7 @@
 /* The codec towards legacy clients (MCP 2024-11-05 to 2025-11-25): sessions, and results without
  * what is new in the modern era. */
 #include "base/clock.h"
+#include "gateway/channel.h"
 #include "gateway/convert.h"
 #include "gateway/era.h"
 #include "gateway/lists.h"
@@ -29,6 +30,7 @@ static void answer_empty(struct request *r)
 static void answer_initialize(struct request *r, struct session *ss)
 {
     const struct catalog *c = r->shard->catalog;
+    struct channel *ch = r->channel;
     struct buf b = {0}, fields = {0};
     rpc_begin_result(&b, r->id);
     buf_addf(&b, "{\"protocolVersion\":\"%s\",\"capabilities\":", session_version(ss));
@@ -49,6 +51,8 @@ static void answer_initialize(struct request *r, struct session *ss)
         exchange_stream_begin(r->x, buf_str(&fields));
         request_answer(r, 200, buf_str(&b));
     }
+    if (ch && !ch->closed)
+        channel_begin(ch, ss);
     buf_fini(&b);
     buf_fini(&fields);
 }
@@ -413,36 +417,59 @@ static void session_request(struct request *r)
     }
 }
 
+/* A channel carries both eras' requests, and a cancel does not say which it means. */
+static void cancel(struct request *r, struct str id)
+{
+    if (!r->channel || !channel_cancel(r->channel, id))
+        session_cancel(r->session, id);
+}
+
 static void session_notification(struct request *r)
 {
     struct session *ss = r->session;
     const struct json_doc *d = &r->doc;
     if (rpc_is(&r->msg, STR("notifications/cancelled")) && r->msg.params != JSON_NONE)
-        session_cancel(ss, json_raw(d, json_get(d, r->msg.params, STR("requestId"))));
+        cancel(r, json_raw(d, json_get(d, r->msg.params, STR("requestId"))));
     else if (rpc_is(&r->msg, STR("notifications/roots/list_changed")))
         session_broadcast(ss, STR("notifications/roots/list_changed"), (struct str){0});
     request_accepted(r);
 }
 
+/* Before initialize there is little to say. */
+static void without_session(struct request *r)
+{
+    bool cancels =
+        r->channel && r->msg.params != JSON_NONE && rpc_is(&r->msg, STR("notifications/cancelled"));
+    if (rpc_is(&r->msg, STR("initialize")) && r->msg.kind == RPC_REQUEST)
+        initialize(r);
+    else if (r->channel && rpc_is(&r->msg, STR("ping")) && r->msg.kind == RPC_REQUEST)
+        answer_empty(r);
+    else if (cancels &&
+             channel_cancel(r->channel,
+                            json_raw(&r->doc, json_get(&r->doc, r->msg.params, STR("requestId")))))
+        request_accepted(r);
+    else
+        (void)refuse(r, 400, RPC_INVALID_REQUEST,
+                     r->channel ? "initialize first"
+                                : "the header Mcp-Session-Id is missing; initialize first");
+}
+
 void era_legacy_request(struct request *r)
 {
-    struct str id = http1_value(r->x->head, STR("Mcp-Session-Id"));
-    struct str version = http1_value(r->x->head, STR("MCP-Protocol-Version"));
-    bool is_init = r->msg.kind == RPC_REQUEST && rpc_is(&r->msg, STR("initialize"));
+    struct str id =
+        r->channel ? channel_session(r->channel) : http1_value(r->x->head, STR("Mcp-Session-Id"));
+    struct str version =
+        r->channel ? (struct str){0} : http1_value(r->x->head, STR("MCP-Protocol-Version"));
     if (version.p && !era_legacy(version)) {
         (void)refuse(r, 400, RPC_INVALID_REQUEST, "MCP-Protocol-Version is not supported");
         return;
     }
-    if (is_init && !id.p) {
-        initialize(r);
-        return;
-    }
     if (!id.p) {
-        (void)refuse(r, 400, RPC_INVALID_REQUEST,
-                     "the header Mcp-Session-Id is missing; initialize first");
+        without_session(r);
         return;
     }
-    struct session_place at = session_find(r->x);
+    struct session_place at =
+        r->channel ? session_here(r->shard, r->call.principal, id) : session_find(r->x);
     struct session *ss = at.ss;
     if (at.shard || at.elsewhere || at.given_away) {
         mcp_http_send_away(request_give_up(r), &at);

@@ -1,6 +1,7 @@
 /* The codec towards modern clients (MCP 2026-07-28): classification of requests, header validation,
  * results and errors as this revision shapes them. */
 #include "base/clock.h"
+#include "gateway/channel.h"
 #include "gateway/convert.h"
 #include "gateway/era.h"
 #include "gateway/listen.h"
@@ -14,7 +15,7 @@ enum { MAX_RECALLS = 16 };
 
 static struct str header(const struct request *r, const char *name)
 {
-    return http1_value(r->x->head, str_of(name));
+    return r->channel ? (struct str){0} : http1_value(r->x->head, str_of(name));
 }
 
 static bool refuse(struct request *r, int status, int code, const char *why)
@@ -57,6 +58,16 @@ static bool classify_by_header(struct request *r, struct str hdr, bool *modern)
                   ", which this revision requires");
 }
 
+/* The header repeats what the body says. */
+static bool version_headers_ok(struct request *r, struct str hdr, uint32_t version)
+{
+    if (!hdr.p)
+        return refuse(r, 400, RPC_HEADER_MISMATCH, "the header MCP-Protocol-Version is missing");
+    return json_str_eq(&r->doc, version, hdr) ||
+           refuse(r, 400, RPC_HEADER_MISMATCH,
+                  "MCP-Protocol-Version differs from the body's " META_VERSION);
+}
+
 bool era_classify(struct request *r, bool *modern)
 {
     const struct json_doc *d = &r->doc;
@@ -65,22 +76,19 @@ bool era_classify(struct request *r, bool *modern)
     uint32_t version =
         json_is(d, meta, JSON_OBJECT) ? json_get(d, meta, STR(META_VERSION)) : JSON_NONE;
     struct str hdr = header(r, "MCP-Protocol-Version");
-    if (http1_count(r->x->head, STR("MCP-Protocol-Version")) > 1)
+    if (!r->channel && http1_count(r->x->head, STR("MCP-Protocol-Version")) > 1)
         return refuse(r, 400, RPC_HEADER_MISMATCH, "MCP-Protocol-Version is given twice");
     if (r->msg.params != JSON_NONE && json_has_duplicates(d, r->msg.params))
         return refuse(r, 400, RPC_INVALID_REQUEST, "a member of params is given twice");
-    if (version == JSON_NONE)
+    if (version == JSON_NONE || (r->channel && r->channel->legacy))
         return classify_by_header(r, hdr, modern);
     if (json_has_duplicates(d, meta))
         return refuse(r, 400, RPC_INVALID_REQUEST, "a member of params._meta is given twice");
     if (!json_is(d, version, JSON_STRING))
         return refuse(r, 400, RPC_INVALID_PARAMS, META_VERSION " is not a string");
-    if (!hdr.p)
-        return refuse(r, 400, RPC_HEADER_MISMATCH, "the header MCP-Protocol-Version is missing");
-    if (!json_str_eq(d, version, hdr))
-        return refuse(r, 400, RPC_HEADER_MISMATCH,
-                      "MCP-Protocol-Version differs from the body's " META_VERSION);
-    if (!str_eq(hdr, str_of(era_modern())))
+    if (!r->channel && !version_headers_ok(r, hdr, version))
+        return false;
+    if (!json_str_eq(d, version, str_of(era_modern())))
         return unsupported(r, version);
     *modern = true;
     return true;
@@ -90,6 +98,8 @@ bool era_classify(struct request *r, bool *modern)
 
 static bool header_is(struct request *r, const char *name, struct str want)
 {
+    if (r->channel)
+        return true;
     struct buf value = {0};
     struct str raw = header(r, name);
     bool ok = raw.p && http1_count(r->x->head, str_of(name)) == 1 &&
@@ -154,6 +164,8 @@ static bool check_params(struct request *r)
     const struct catalog_entry *e = r->call.entry;
     struct buf value = {0}, rest = {0};
     bool ok = true;
+    if (r->channel)
+        return true;
     for (size_t i = 0; e && i < e->param_count && ok; i++)
         ok = param_ok(r, &e->params[i], &value);
     for (int i = 0; i < r->x->head->fields && ok; i++) {
@@ -626,10 +638,14 @@ void era_modern_request(struct request *r)
     const struct json_doc *d = &r->doc;
     uint32_t meta = json_get(d, r->msg.params, STR("_meta"));
     if (r->msg.kind != RPC_REQUEST) {
-        request_accepted(
-            r); /* over HTTP nothing is said by notifications: closing the stream cancels */
+        /* Over HTTP nothing is said by notifications: closing the stream cancels. */
+        if (r->channel && rpc_is(&r->msg, STR("notifications/cancelled")))
+            (void)channel_cancel(r->channel,
+                                 json_raw(d, json_get(d, r->msg.params, STR("requestId"))));
+        request_accepted(r);
         return;
     }
+    r->x->cancel_id = r->id;
     if (!json_is(d, json_get(d, meta, STR(META_CAPS)), JSON_OBJECT)) {
         (void)refuse(r, 400, RPC_INVALID_PARAMS, "params._meta lacks " META_CAPS ", an object");
         return;

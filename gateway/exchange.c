@@ -62,6 +62,11 @@ bool exchange_prime(struct exchange *x, struct str id, int retry_ms)
     return !x->ops->prime || x->ops->prime(x, id, retry_ms);
 }
 
+bool exchange_endpoint(struct exchange *x, struct str reference)
+{
+    return x->ops->endpoint(x, reference);
+}
+
 bool exchange_beat(struct exchange *x)
 {
     return x->ops->beat(x);

@@ -1,5 +1,5 @@
 /* The seam between a client's transport and everything above it: one request and its answer.
- * HTTP/1.1 implements it. */
+ * HTTP/1.1 implements it; so do channels (stdio, HTTP+SSE, batches). */
 #ifndef GATEWAY_EXCHANGE_H
 #define GATEWAY_EXCHANGE_H
 
@@ -8,6 +8,7 @@
 #include "base/net.h"
 
 struct shard;
+struct channel;
 struct exchange;
 
 /* What a transport does for an exchange. */
@@ -17,6 +18,7 @@ struct exchange_ops {
     bool (*event)(struct exchange *x, struct str id, struct str message);
     bool (*prime)(struct exchange *x, struct str id, int retry_ms); /* NULL: it does not resume */
     bool (*beat)(struct exchange *x);
+    bool (*endpoint)(struct exchange *x, struct str reference); /* HTTP only */
     void (*stream_end)(struct exchange *x);
     void (*move)(struct exchange *x, struct shard *to);
     void (*take_body)(struct exchange *x, struct buf *out);
@@ -27,7 +29,9 @@ struct exchange_ops {
 struct exchange {
     const struct exchange_ops *ops;
     struct shard *shard;
-    const struct http1_head *head; /* until the answer has begun */
+    const struct http1_head *head; /* until the answer has begun; NULL on pipes */
+    struct channel *channel;       /* NULL: HTTP */
+    struct str cancel_id;          /* on a channel: the modern request's id, raw JSON */
     struct str body;               /* whole; stays where it is until the answer has ended */
     const struct net_addr *peer;
     struct principal *principal; /* counted; NULL until the head was let in */
@@ -61,6 +65,8 @@ bool exchange_event(struct exchange *x, struct str id, struct str message);
 /* Tells the client from where, and after what time, it can take the stream up again. Id: empty for
  * none. False as above. */
 bool exchange_prime(struct exchange *x, struct str id, int retry_ms);
+/* HTTP+SSE: tells the client where to POST (MCP 2024-11-05 basic/transports). False as above. */
+bool exchange_endpoint(struct exchange *x, struct str reference);
 /* Keeps a stream on which nothing happens from looking idle. False as above. */
 bool exchange_beat(struct exchange *x);
 /* Ends the stream. After it x must not be used. */

@@ -13,6 +13,8 @@
 #include "gateway/http_server.h"
 #include "gateway/listen.h"
 #include "gateway/local.h"
+#include "gateway/mcp_sse.h"
+#include "gateway/mcp_stdio.h"
 #include "gateway/owner.h"
 #include "gateway/park.h"
 #include "gateway/session.h"
@@ -269,6 +271,7 @@ static void drain_shard(struct shard *s, void *arg)
     owners_drain(s);
     sessions_drain(s);
     parks_drain(s);
+    sse_clients_drain(s);
 }
 
 static void on_lame_duck_over(void *arg)
@@ -295,8 +298,8 @@ void gateway_drain(void *arg)
     log_info("drain.begun", L_INT("inflight", metric_get(metric_of(M_INFLIGHT))));
     metric_set(metric_of(M_DRAINING), 1);
     gateway_post_all(gw, begin_close, NULL);
-    timer_set(&gw->drain_timer, gw->control.loop, gw->control.config->lame_duck_ms,
-              on_lame_duck_over, gw);
+    timer_set(&gw->drain_timer, gw->control.loop,
+              gw->listens ? gw->control.config->lame_duck_ms : 0, on_lame_duck_over, gw);
 }
 
 /* ---- life ---- */
@@ -315,6 +318,7 @@ static void shard_init(struct shard *s, struct gateway *gw, int index)
     s->http = http_server_new(s);
     s->owners = owners_new(s);
     s->sessions = session_table_new(s);
+    s->sse = sse_clients_new(s);
     s->listeners = listeners_new(s);
     s->gate = gate_new(s);
     s->cache = cache_new(s);
@@ -326,6 +330,9 @@ static void shard_fini(struct shard *s)
 {
     loop_flush(s->loop); /* mail that the thread did not come to */
     parks_free(&s->parks);
+    if (s->index == 0)
+        mcp_stdio_stop(&s->gw->stdio_client);
+    sse_clients_free(&s->sse);
     owners_free(&s->owners);
     session_table_free(&s->sessions);
     listeners_free(&s->listeners);
@@ -411,7 +418,7 @@ static bool bind_link(struct gateway *gw, const struct config *c, struct err *e)
 static bool bind_all(struct gateway *gw, struct config *c, struct err *e)
 {
     size_t n = 0;
-    while (c->listen[n])
+    while (gw->listens && c->listen[n])
         n++;
     gw->listen_fds = xcalloc(n + 1, sizeof *gw->listen_fds);
     gw->admin_fds = xcalloc(2, sizeof *gw->admin_fds);
@@ -421,7 +428,8 @@ static bool bind_all(struct gateway *gw, struct config *c, struct err *e)
     for (size_t i = 0; i < n; i++)
         if ((gw->listen_fds[i] = bind_one(c->listen[i], &gw->bound, e)) < 0)
             return false;
-    if (c->admin_listen && (gw->admin_fds[0] = bind_one(c->admin_listen, &gw->admin_bound, e)) < 0)
+    if (gw->listens && c->admin_listen &&
+        (gw->admin_fds[0] = bind_one(c->admin_listen, &gw->admin_bound, e)) < 0)
         return false;
     return !c->link_listen || bind_link(gw, c, e);
 }
@@ -437,6 +445,13 @@ static void start_accepting(struct shard *s, void *arg)
         http_server_listen(s->http, *fd, HTTP_FOR_ADMIN);
     if (gw->link_fd >= 0)
         http_server_listen(s->http, gw->link_fd, HTTP_FOR_REPLICAS);
+}
+
+static void start_stdio(struct shard *s, void *arg)
+{
+    struct gateway *gw = arg;
+    if (s->index == 0)
+        gw->stdio_client = mcp_stdio_start(s);
 }
 
 static void print_addresses(strlist l, struct buf *out)
@@ -488,8 +503,11 @@ static void on_settled(void *arg)
     }
     atomic_store(&gw->ready, true);
     gateway_post_all(gw, start_accepting, gw);
-    announce(gw);
-    log_info("gateway.listening", L_STR("address", gw->bound[0]),
+    if (gw->stdio)
+        gateway_post_all(gw, start_stdio, gw);
+    else
+        announce(gw);
+    log_info("gateway.listening", L_STR("address", gw->bound ? gw->bound[0] : "stdio"),
              L_STR("path", gw->control.config->path),
              L_INT("upstreams", gw->control.upstream_count));
 }

@@ -18,6 +18,8 @@ struct cache;
 struct catalog;
 struct http_server;
 struct session_table;
+struct sse_clients;
+struct mcp_stdio;
 struct listeners;
 struct audit;
 struct gate;
@@ -46,6 +48,7 @@ struct shard {
     struct http_server *http; /* data shards */
     struct session_table *sessions;
     struct owners *owners;       /* sessions among replicas */
+    struct sse_clients *sse;     /* streams of HTTP+SSE clients */
     struct listeners *listeners; /* subscriptions/listen streams */
     struct gate *gate;           /* data shards: who may come in */
     struct views *views;         /* data shards: what they see */
@@ -98,6 +101,9 @@ struct gateway {
     _Atomic bool draining, ready;
     struct timer drain_timer; /* control */
     int64_t drain_until_ms;
+    bool stdio;                     /* headgate stdio: the client is on stdin and stdout */
+    bool listens;                   /* false: only there */
+    struct mcp_stdio *stdio_client; /* of the first data shard */
     bool check_live; /* headgate check --live: print what the upstreams are like, and end */
     int exit_code;
 };

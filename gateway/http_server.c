@@ -411,6 +411,15 @@ static bool op_prime(struct exchange *x, struct str id, int retry_ms)
     return ok;
 }
 
+static bool op_endpoint(struct exchange *x, struct str reference)
+{
+    struct buf b = {0};
+    sse_write(&b, STR("endpoint"), (struct str){0}, reference);
+    bool ok = stream_write((struct conn *)x, buf_str(&b));
+    buf_fini(&b);
+    return ok;
+}
+
 static bool op_beat(struct exchange *x)
 {
     struct buf b = {0};
@@ -483,6 +492,7 @@ static const struct exchange_ops http1_ops = {
     .event = op_event,
     .prime = op_prime,
     .beat = op_beat,
+    .endpoint = op_endpoint,
     .stream_end = op_stream_end,
     .move = op_move,
     .take_body = op_take_body,

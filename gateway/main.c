@@ -1,5 +1,5 @@
-/* The command line: run, check, version. The spawner starts before threads, and before secrets are
- * read. */
+/* The command line: run, stdio, check, version. The spawner starts before threads, and before
+ * secrets are read. */
 #include "auth/audit.h"
 #include "base/child.h"
 #include "gateway/explain.h"
@@ -25,6 +25,8 @@ static int usage(FILE *to)
         "headgate.yaml, if there is one)\n"
         "  headgate local DIR [--OPTION=VALUE …]             serve the Python tools of a "
         "folder, and nothing else\n"
+        "  headgate stdio [--config FILE] [--OPTION=VALUE …]  serve one client on stdin and "
+        "stdout; listens only with --listen=…\n"
         "  headgate check [--live] FILE                     check a configuration; "
         "--live: try its upstreams too\n"
         "  headgate check [--config FILE] --explain PRINCIPAL.json TOOL [ARGS.json]  say what "
@@ -40,7 +42,7 @@ struct arguments {
     const char *file;
     const char *flags[64];
     int flag_count;
-    bool live;
+    bool live, stdio, listens;
     const char *explain[3]; /* principal, tool, arguments */
 };
 
@@ -55,9 +57,10 @@ static bool take_argument(struct arguments *a, char **argv, int argc, int *i)
     else if (strcmp(argv[*i], "--explain") == 0 && *i + 2 < argc)
         for (int k = 0; k < 3 && *i + 1 < argc; k++)
             a->explain[k] = argv[++*i];
-    else if (strncmp(argv[*i], "--", 2) == 0 && a->flag_count < 63)
+    else if (strncmp(argv[*i], "--", 2) == 0 && a->flag_count < 63) {
+        a->listens = a->listens || strncmp(argv[*i], "--listen=", 9) == 0;
         a->flags[a->flag_count++] = argv[*i];
-    else if (argv[*i][0] != '-' && !a->file)
+    } else if (argv[*i][0] != '-' && !a->file)
         a->file = argv[*i];
     else
         return false;
@@ -80,7 +83,11 @@ static int serve(const struct arguments *a)
 {
     struct err e;
     uint64_t seed;
-    struct gateway gw = {.config_file = a->file, .flags = a->flags, .check_live = a->live};
+    struct gateway gw = {.config_file = a->file,
+                         .flags = a->flags,
+                         .check_live = a->live,
+                         .stdio = a->stdio,
+                         .listens = !a->stdio || a->listens};
     crypto_random(&seed, sizeof seed);
     map_seed(seed);
     gw.spawner = spawner_start(&e);
@@ -191,7 +198,8 @@ int main(int argc, char **argv)
         return check(&a);
     if (strcmp(command, "local") == 0)
         return serve_local(&a);
-    if (strcmp(command, "run") != 0) {
+    a.stdio = strcmp(command, "stdio") == 0;
+    if (!a.stdio && strcmp(command, "run") != 0) {
         (void)fprintf(stderr, "headgate: no command %s (headgate --help)\n", command);
         return 2;
     }

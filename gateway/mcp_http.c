@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static void refuse(struct exchange *x, int status, struct str fields, int code, const char *why)
+void mcp_http_refuse(struct exchange *x, int status, struct str fields, int code, const char *why)
 {
     struct buf body = {0}, all = {0};
     rpc_error(&body, (struct str){0}, code, str_of(why), (struct str){0});
@@ -26,23 +26,30 @@ static void refuse(struct exchange *x, int status, struct str fields, int code, 
 
 /* ---- before the body ---- */
 
+bool mcp_http_type_ok(struct exchange *x)
+{
+    struct str coding = http1_value(x->head, STR("Content-Encoding"));
+    if (!http1_type_is(http1_value(x->head, STR("Content-Type")), STR("application/json"))) {
+        mcp_http_refuse(x, 415, (struct str){0}, RPC_INVALID_REQUEST,
+                        "Content-Type must be application/json");
+    } else if (coding.n && !str_ieq(coding, STR("identity"))) {
+        mcp_http_refuse(x, 415, (struct str){0}, RPC_INVALID_REQUEST,
+                        "Content-Encoding is not supported");
+    } else {
+        return true;
+    }
+    return false;
+}
+
 static bool post_head(struct exchange *x)
 {
     struct str accept = http1_value(x->head, STR("Accept"));
-    struct str coding = http1_value(x->head, STR("Content-Encoding"));
-    if (!http1_type_is(http1_value(x->head, STR("Content-Type")), STR("application/json"))) {
-        refuse(x, 415, (struct str){0}, RPC_INVALID_REQUEST,
-               "Content-Type must be application/json");
+    if (!mcp_http_type_ok(x))
         return false;
-    }
-    if (coding.n && !str_ieq(coding, STR("identity"))) {
-        refuse(x, 415, (struct str){0}, RPC_INVALID_REQUEST, "Content-Encoding is not supported");
-        return false;
-    }
     if (!http1_accepts(accept, STR("application/json")) &&
         !http1_accepts(accept, STR("text/event-stream"))) {
-        refuse(x, 406, (struct str){0}, RPC_INVALID_REQUEST,
-               "Accept must admit application/json or text/event-stream");
+        mcp_http_refuse(x, 406, (struct str){0}, RPC_INVALID_REQUEST,
+                        "Accept must admit application/json or text/event-stream");
         return false;
     }
     return true;
@@ -54,12 +61,14 @@ bool mcp_http_head(struct exchange *x)
     if (str_eq(m, STR("POST")))
         return post_head(x);
     if (!str_eq(m, STR("GET")) && !str_eq(m, STR("DELETE"))) {
-        refuse(x, 405, STR("Allow: POST, GET, DELETE\r\n"), RPC_INVALID_REQUEST, "use POST");
+        mcp_http_refuse(x, 405, STR("Allow: POST, GET, DELETE\r\n"), RPC_INVALID_REQUEST,
+                        "use POST");
         return false;
     }
     if (str_eq(m, STR("GET")) &&
         !http1_accepts(http1_value(x->head, STR("Accept")), STR("text/event-stream"))) {
-        refuse(x, 406, (struct str){0}, RPC_INVALID_REQUEST, "Accept must admit text/event-stream");
+        mcp_http_refuse(x, 406, (struct str){0}, RPC_INVALID_REQUEST,
+                        "Accept must admit text/event-stream");
         return false;
     }
     return true;
@@ -82,8 +91,8 @@ static void session_operation(struct exchange *x)
     struct str id = http1_value(x->head, STR("Mcp-Session-Id"));
     bool get = str_eq(x->head->method, STR("GET"));
     if (!id.p) {
-        refuse(x, 405, STR("Allow: POST\r\n"), RPC_INVALID_REQUEST,
-               "this needs the Mcp-Session-Id of a session");
+        mcp_http_refuse(x, 405, STR("Allow: POST\r\n"), RPC_INVALID_REQUEST,
+                        "this needs the Mcp-Session-Id of a session");
         return;
     }
     struct session_place at = session_find(x);
@@ -95,18 +104,21 @@ static void session_operation(struct exchange *x)
     struct str version = http1_value(x->head, STR("MCP-Protocol-Version"));
     struct str last = http1_value(x->head, STR("Last-Event-ID"));
     if (!ss) {
-        refuse(x, 404, (struct str){0}, RPC_INVALID_REQUEST, "no such session; initialize again");
+        mcp_http_refuse(x, 404, (struct str){0}, RPC_INVALID_REQUEST,
+                        "no such session; initialize again");
     } else if (version.p && !era_legacy(version)) {
-        refuse(x, 400, (struct str){0}, RPC_INVALID_REQUEST,
-               "MCP-Protocol-Version is not supported");
+        mcp_http_refuse(x, 400, (struct str){0}, RPC_INVALID_REQUEST,
+                        "MCP-Protocol-Version is not supported");
     } else if (!get) {
         session_delete(ss);
         exchange_reply(x, 200, (struct str){0}, (struct str){0});
     } else if (last.p) {
         if (!session_resume(ss, x, last))
-            refuse(x, 400, (struct str){0}, RPC_INVALID_REQUEST, "Last-Event-ID is not known");
+            mcp_http_refuse(x, 400, (struct str){0}, RPC_INVALID_REQUEST,
+                            "Last-Event-ID is not known");
     } else if (!session_open_stream(ss, x)) {
-        refuse(x, 409, (struct str){0}, RPC_INVALID_REQUEST, "this session has a stream already");
+        mcp_http_refuse(x, 409, (struct str){0}, RPC_INVALID_REQUEST,
+                        "this session has a stream already");
     }
 }
 
@@ -167,15 +179,21 @@ void request_detach(struct request *r)
         exchange_take_body(x, &r->kept);
 }
 
+/* Can its answer's stream be taken up again? A channel ends with its client. */
+static bool resumes(const struct request *r)
+{
+    return r->session && !r->channel;
+}
+
 void request_hold(struct request *r)
 {
-    if (r->session && r->sse_ok && session_primes(r->session))
+    if (resumes(r) && r->sse_ok && session_primes(r->session))
         session_begin_stream(r);
 }
 
 bool request_event(struct request *r, struct str message)
 {
-    if (r->session)
+    if (resumes(r))
         return session_event(r, message);
     if (!r->x)
         return false;
@@ -188,7 +206,7 @@ bool request_event(struct request *r, struct str message)
 bool request_release(struct request *r, int status, struct str message)
 {
     struct exchange *x = r->x;
-    if (r->stream || (r->session && x && !r->json_ok && status == 200)) {
+    if (r->stream || (resumes(r) && x && !r->json_ok && status == 200)) {
         session_last_event(r, message);
     } else if (x && (x->streaming || (!r->json_ok && status == 200))) {
         if (!request_event(r, message))
@@ -253,6 +271,10 @@ void request_retry_after(struct request *r, int seconds)
 void request_error(struct request *r, int status, int code, struct str message, struct str data)
 {
     struct buf b = {0};
+    if (r->channel && r->id.n == 0) {
+        request_accepted(r); /* only HTTP can refuse what has no answer */
+        return;
+    }
     rpc_error(&b, r->id, code, message, data);
     request_answer(r, status, buf_str(&b));
     buf_fini(&b);
@@ -304,24 +326,31 @@ void request_start_call(struct request *r, const struct call_sink *sink)
 
 static void parse_failed(struct request *r, const struct err *e, int code)
 {
-    request_error(r, 400, code, str_of(e->msg), (struct str){0});
+    struct buf b = {0};
+    rpc_error(&b, (struct str){0}, code, str_of(e->msg), (struct str){0});
+    request_answer(r, 400, buf_str(&b));
+    buf_fini(&b);
 }
 
-static void post(struct exchange *x)
+static struct request *request_new(struct exchange *x)
 {
-    struct err e;
-    bool modern;
     struct request *r = xcalloc(1, sizeof *r);
-    r->x = x;
     r->shard = x->shard;
+    r->channel = x->channel;
     r->call.target_tok = r->call.state_tok = JSON_NONE;
     r->call.log_level = LOG_LEVEL_NONE;
     r->call.principal = principal_ref(x->principal);
     r->call.exchange = x;
-    struct str accept = http1_value(x->head, STR("Accept"));
-    r->sse_ok = http1_accepts(accept, STR("text/event-stream"));
-    r->json_ok = http1_accepts(accept, STR("application/json"));
+    r->sse_ok = r->json_ok = true;
     request_attach(r, x);
+    return r;
+}
+
+static void read_message(struct request *r)
+{
+    struct exchange *x = r->x;
+    struct err e;
+    bool modern;
     if (!json_parse(&r->doc, x->body.p, x->body.n, &e)) {
         parse_failed(r, &e, e.kind == ERR_TOO_LARGE ? RPC_INVALID_REQUEST : RPC_PARSE_ERROR);
         return;
@@ -338,6 +367,20 @@ static void post(struct exchange *x)
         era_modern_request(r);
     else
         era_legacy_request(r);
+}
+
+static void post(struct exchange *x)
+{
+    struct request *r = request_new(x);
+    struct str accept = http1_value(x->head, STR("Accept"));
+    r->sse_ok = http1_accepts(accept, STR("text/event-stream"));
+    r->json_ok = http1_accepts(accept, STR("application/json"));
+    read_message(r);
+}
+
+void mcp_http_message(struct exchange *x)
+{
+    read_message(request_new(x));
 }
 
 void mcp_http_request(struct exchange *x)

@@ -18,6 +18,7 @@ struct rounds;
 struct request {
     struct exchange *x; /* NULL once the client is gone or the answer has ended */
     struct shard *shard;
+    struct channel *channel; /* NULL: HTTP, whose headers say more */
     struct json_doc doc;
     struct rpc_msg msg;
     struct str id; /* raw JSON */
@@ -35,9 +36,15 @@ struct request {
     TAILQ_ENTRY(request) link; /* in its session */
 };
 
+/* Answers with a JSON-RPC error without id; fields: more header lines. */
+void mcp_http_refuse(struct exchange *x, int status, struct str fields, int code, const char *why);
+/* Does a POST carry JSON? Else it is refused (415). */
+bool mcp_http_type_ok(struct exchange *x);
 /* Judges a request's head but for its credential. False: it is answered. */
 bool mcp_http_head(struct exchange *x);
 void mcp_http_request(struct exchange *x);
+/* A message of a channel. */
+void mcp_http_message(struct exchange *x);
 
 /* A request of a session that is not on this shard: to where it is. */
 void mcp_http_send_away(struct exchange *x, const struct session_place *at);

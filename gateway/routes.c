@@ -7,9 +7,10 @@
 #include "gateway/audit_call.h"
 #include "gateway/gate.h"
 #include "gateway/mcp_http.h"
+#include "gateway/mcp_sse.h"
 #include "gateway/owner.h"
 
-enum route_kind { TO_MCP, TO_HEALTH, TO_METADATA, TO_ADMIN, TO_ADMIN_WRITE };
+enum route_kind { TO_MCP, TO_SSE, TO_MESSAGES, TO_HEALTH, TO_METADATA, TO_ADMIN, TO_ADMIN_WRITE };
 
 struct route {
     const char *path;
@@ -174,8 +175,15 @@ static bool find_route(const struct exchange *x, enum route_kind *kind)
 {
     const struct config *cfg = x->shard->config;
     struct str path = x->head->path, base = str_of(cfg->base_path);
+    bool client = !x->admin_listener;
     *kind = TO_MCP;
-    if (!x->admin_listener && gate_is_endpoint(cfg, path))
+    if (client && gate_is_endpoint(cfg, path))
+        return true;
+    *kind = TO_SSE;
+    if (client && cfg->sse_path && str_eq(path, str_of(cfg->sse_path)))
+        return true;
+    *kind = TO_MESSAGES;
+    if (client && cfg->messages_path && str_eq(path, str_of(cfg->messages_path)))
         return true;
     *kind = TO_HEALTH;
     if (is_health(path))
@@ -207,6 +215,14 @@ static void admit(struct exchange *x, enum route_kind kind)
     switch (kind) {
     case TO_MCP:
         if (mcp_http_head(x))
+            gate_enter(x, GATE_CLIENT);
+        break;
+    case TO_SSE:
+        if (mcp_sse_head(x))
+            gate_enter(x, GATE_CLIENT);
+        break;
+    case TO_MESSAGES:
+        if (mcp_sse_post_head(x))
             gate_enter(x, GATE_CLIENT);
         break;
     case TO_HEALTH:
@@ -274,6 +290,8 @@ void routes_on_request(struct exchange *x)
     }
     switch (kind) {
     case TO_MCP: mcp_http_request(x); break;
+    case TO_SSE: mcp_sse_open(x); break;
+    case TO_MESSAGES: mcp_sse_post(x); break;
     case TO_HEALTH: health(x); break;
     case TO_METADATA: gate_metadata(x); break;
     case TO_ADMIN_WRITE:

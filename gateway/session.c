@@ -170,6 +170,19 @@ struct session *session_revive(struct shard *s, struct principal *who,
     return ss;
 }
 
+struct session_place session_here(struct shard *s, const struct principal *who, struct str id)
+{
+    struct session_place at = {0};
+    struct session_ticket t;
+    struct buf text = {0};
+    if (session_ticket_open(s->gw->sealer, principal_key(who), id, &text, &t))
+        at.ss = map_get(&s->sessions->by_key, t.key);
+    buf_fini(&text);
+    if (at.ss)
+        session_touch(at.ss);
+    return at;
+}
+
 struct session_place session_find(const struct exchange *x)
 {
     struct shard *s = x->shard;

@@ -28,6 +28,8 @@ struct session_place {
 };
 /* All empty: the id is forged, or another principal's (404). */
 struct session_place session_find(const struct exchange *x);
+/* The same for an id that was made on this shard and lives and dies with a channel of it. */
+struct session_place session_here(struct shard *s, const struct principal *who, struct str id);
 struct session_ticket;
 /* Brings a session back that lives nowhere, from its id and from what changed of it since (raw
  * JSON, or empty). blind: nobody could say what changed. NULL: no room, or too little is known. */

@@ -1,6 +1,6 @@
 /* Fuzzes the reader of lines: first byte is the longest line allowed, second where the stream is
- * cut. Beyond not crashing, the lines must be the same as of the stream in one piece, hold no LF, and
- * be no longer than allowed. */
+ * cut. Beyond not crashing, the lines must be the same as of the stream in one piece, hold no LF,
+ * and be no longer than allowed. */
 #include "base/line_reader.h"
 
 #include <assert.h>
