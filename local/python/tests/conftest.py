@@ -134,19 +134,20 @@ class Client:
         return [json.loads(line) for line in self.errors]
 
 
+def write(folder: pathlib.Path, files: dict[str, str | bytes]) -> pathlib.Path:
+    for path, text in files.items():
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        data = text if isinstance(text, bytes) else textwrap.dedent(text).encode()
+        file.write_bytes(data)
+    return folder
+
+
 @pytest.fixture
 def workspace(tmp_path: pathlib.Path) -> Callable[..., pathlib.Path]:
     """Makes a workspace of {path: text}."""
 
-    def make(files: dict[str, str | bytes]) -> pathlib.Path:
-        for path, text in files.items():
-            file = tmp_path / path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            data = text if isinstance(text, bytes) else textwrap.dedent(text).encode()
-            file.write_bytes(data)
-        return tmp_path
-
-    return make
+    return lambda files: write(tmp_path, files)
 
 
 @pytest.fixture
@@ -164,6 +165,27 @@ def serve(workspace: Any) -> Iterator[Callable[..., Client]]:
         if each.process.poll() is None:
             each.process.kill()
             each.process.wait()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Client]]:
+    """As serve, one client for all tests of a file that ask for the same: they must leave no
+    traces."""
+    clients: dict[str, Client] = {}
+
+    def start(files: Any, capabilities: Any = None) -> Client:
+        key = repr((files, capabilities))
+        if key not in clients:
+            folder = tmp_path_factory.mktemp("workspace")
+            clients[key] = Client(write(folder, files), {}, capabilities or {})
+        client = clients[key]
+        client.asked.clear()
+        return client
+
+    yield start
+    for each in clients.values():
+        each.process.kill()
+        each.process.wait()
 
 
 @pytest.fixture

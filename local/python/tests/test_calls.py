@@ -61,26 +61,26 @@ BASIC = {
 }
 
 
-def test_a_sync_tool_answers_with_text_and_structure(serve: Any) -> None:
-    result = serve(BASIC).call("add", a=1)
+def test_a_sync_tool_answers_with_text_and_structure(shared: Any) -> None:
+    result = shared(BASIC).call("add", a=1)
     assert result["content"] == [{"type": "text", "text": "3"}]
     assert result["structuredContent"] == {"result": 3}
 
 
-def test_an_async_tool_answers_the_same(serve: Any) -> None:
-    client = serve(BASIC)
+def test_an_async_tool_answers_the_same(shared: Any) -> None:
+    client = shared(BASIC)
     assert client.call("add_later", a=1) == client.call("add", a=1)
 
 
-def test_wrong_arguments_are_all_named_and_never_echoed(serve: Any) -> None:
-    text = serve(BASIC).error("add", a="hunter2", c=1)
+def test_wrong_arguments_are_all_named_and_never_echoed(shared: Any) -> None:
+    text = shared(BASIC).error("add", a="hunter2", c=1)
     assert "a: must be an integer" in text and "c: is not expected" in text
     assert "hunter2" not in text
 
 
-def test_an_unknown_tool_is_an_error_of_the_protocol(serve: Any) -> None:
+def test_an_unknown_tool_is_an_error_of_the_protocol(shared: Any) -> None:
     with pytest.raises(Answer) as e:
-        serve(BASIC).call("nothing")
+        shared(BASIC).call("nothing")
     assert e.value.code == -32602
 
 
@@ -102,8 +102,8 @@ def test_an_exception_is_told_unless_details_are_masked(serve: Any) -> None:
     assert hidden.error("refuse") == "not today"
 
 
-def test_progress_is_told_only_to_who_asked(serve: Any) -> None:
-    client = serve(BASIC)
+def test_progress_is_told_only_to_who_asked(shared: Any) -> None:
+    client = shared(BASIC)
     client.call("steps", n=2)
     client.call("steps", {"progressToken": "t"}, n=1)
     note = client.note()

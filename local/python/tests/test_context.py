@@ -151,8 +151,8 @@ def test_logs_carry_their_call_and_respect_the_level(serve: Any) -> None:
     assert [client.note()["params"]["level"] for _ in range(2)] == ["error", "alert"]
 
 
-def test_the_caller_is_what_the_gateway_says(serve: Any) -> None:
-    client = serve(TOOLS)
+def test_the_caller_is_what_the_gateway_says(shared: Any) -> None:
+    client = shared(TOOLS)
     said = client.call("who", CALLER)["structuredContent"]
     assert said == {
         "session": "s1", "client": "c1", "principal": "p1", "tenant": "t1",
@@ -200,14 +200,14 @@ def test_state_without_such_a_peer_is_kept_by_session_in_the_process(serve: Any)
     assert client.asked == []
 
 
-def test_what_is_no_json_is_kept_for_the_call_only(serve: Any) -> None:
-    client = serve(TOOLS)
+def test_what_is_no_json_is_kept_for_the_call_only(shared: Any) -> None:
+    client = shared(TOOLS)
     assert client.text("set_odd").startswith("object: the value of 'odd' is no JSON")
     assert client.call("get_it", key="odd")["structuredContent"]["found"] is None
 
 
-def test_the_context_is_found_without_a_parameter(serve: Any) -> None:
-    client = serve(TOOLS)
+def test_the_context_is_found_without_a_parameter(shared: Any) -> None:
+    client = shared(TOOLS)
     assert client.text("no_context_sync") == str(client.number)
     assert client.text("no_context") == str(client.number)
 
@@ -234,8 +234,8 @@ ELICIT = {"elicitation": {}}
         ),
     ],
 )
-def test_questions_to_the_user(serve: Any, kind: str, content: Any, expected: str) -> None:
-    client = serve(TOOLS, capabilities=ELICIT)
+def test_questions_to_the_user(shared: Any, kind: str, content: Any, expected: str) -> None:
+    client = shared(TOOLS, ELICIT)
     client.asks = {
         "elicitation/create": lambda params: {"result": {"action": "accept", "content": content}}
     }
@@ -267,8 +267,8 @@ def test_the_form_of_a_question(serve: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["nested", "array"])
-def test_what_no_form_can_show_is_refused(serve: Any, kind: str) -> None:
-    assert "elicit" in serve(TOOLS, capabilities=ELICIT).error("ask", kind=kind)
+def test_what_no_form_can_show_is_refused(shared: Any, kind: str) -> None:
+    assert "elicit" in shared(TOOLS, ELICIT).error("ask", kind=kind)
 
 
 def test_an_answer_that_does_not_fit_is_an_error(serve: Any) -> None:
@@ -282,8 +282,8 @@ def test_an_answer_that_does_not_fit_is_an_error(serve: Any) -> None:
     assert "name: must have at least 1" in text and "age: must be an integer" in text
 
 
-def test_a_client_without_the_capability_is_not_asked(serve: Any) -> None:
-    client = serve(TOOLS)
+def test_a_client_without_the_capability_is_not_asked(shared: Any) -> None:
+    client = shared(TOOLS)
     assert "lacks elicitation" in client.error("ask", kind="text")
     assert "lacks sampling" in client.error("ask_model")
     assert "lacks roots" in client.error("ask_roots")
@@ -364,8 +364,8 @@ def test_a_cancelled_call_takes_its_question_back(serve: Any) -> None:
     assert note["params"]["requestId"] == client.asked[0]["id"]
 
 
-def test_a_tool_sees_its_own_workspace(serve: Any) -> None:
-    said = serve(TOOLS).call("lists")["structuredContent"]
+def test_a_tool_sees_its_own_workspace(shared: Any) -> None:
+    said = shared(TOOLS).call("lists")["structuredContent"]
     assert said == {
         "resources": [],
         "prompts": ["p"],

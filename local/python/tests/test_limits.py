@@ -55,8 +55,8 @@ SLOW = {
 
 
 @pytest.mark.parametrize("name", ["sleeps", "spins", "catches", "awaits", "clings"])
-def test_a_tool_ends_at_its_timeout_and_the_next_call_works(serve: Any, name: str) -> None:
-    client = serve(SLOW)
+def test_a_tool_ends_at_its_timeout_and_the_next_call_works(shared: Any, name: str) -> None:
+    client = shared(SLOW)
     assert client.error(name) == f"The tool '{name}' did not finish within 0.05 s"
     assert client.text("quick") == "quick"
 
@@ -128,6 +128,7 @@ def test_memory_beyond_the_limit_is_an_error_and_the_limit_ends_with_the_call(
 
 OUTPUT = {
     "tools/out.py": """
+        __max_output_size_kb__ = 10
         from fastmcp.tools import ToolResult
         from fastmcp.utilities.types import Image
 
@@ -142,8 +143,8 @@ OUTPUT = {
 
 
 @pytest.mark.parametrize("name", ["text", "typed", "object", "array", "image", "result"])
-def test_output_beyond_the_limit_is_an_error_whatever_its_type(serve: Any, name: str) -> None:
-    client = serve(OUTPUT, {"MCP_MAX_OUTPUT_SIZE_KB": "10"})
+def test_output_beyond_the_limit_is_an_error_whatever_its_type(shared: Any, name: str) -> None:
+    client = shared(OUTPUT)
     assert not client.call(name, n=7000)["isError"]
     assert "its limit is 10 KB" in client.error(name, n=11000)
 
@@ -196,10 +197,10 @@ def test_odd_messages_are_answered_with_errors_and_nothing_breaks(serve: Any) ->
     ],
 )
 def test_wrong_requests_have_the_right_code(
-    serve: Any, method: str, params: Any, code: int
+    shared: Any, method: str, params: Any, code: int
 ) -> None:
     with pytest.raises(Answer) as e:
-        serve(SLOW).request(method, **params)
+        shared(SLOW).request(method, **params)
     assert e.value.code == code
 
 

@@ -25,61 +25,56 @@ def file(report: Any, path: str) -> Any:
 GOOD = {"tools/good.py": "def good(a: int) -> int: return a"}
 
 
-@pytest.mark.parametrize(
-    "text, said",
-    [
-        ("def broken(:", "SyntaxError"),
-        ("import no_such_module", "no_such_module"),
-        ("raise ValueError('at import')", "ValueError: at import"),
-        ("import sys; sys.exit(3)", "SystemExit"),
-        ("raise BaseException('all')", "BaseException: all"),
-        ("def t(*args): ...", "*args cannot be described"),
-        ("def t(**kw): ...", "**kw cannot be described"),
-        ("def t(a, /): ...", "positional only"),
-        ("def t(self): ...", "a tool is a function, not a method"),
-        ("def t(a: print): ...", "parameter 'a'"),
-        ("import socket\ndef t(a: socket.socket): ...", "the type socket has no JSON schema"),
-        ("from collections.abc import Callable\ndef t(a: Callable): ...", "no JSON schema"),
-        ("def t(a: 'Nowhere'): ...", "Nowhere"),
-        ("TOOLS = ['f']\nf = lambda: 1", "a lambda has no name"),
-        ("__timeout__ = 'long'\ndef t(): ...", "__timeout__ must be a number"),
-        ("__timeout__ = 0\ndef t(): ...", "__timeout__ must be more than 0"),
-        ("__cache_ttl__ = 'x'\ndef t(): ...", "__cache_ttl__ must be a number"),
-        ("__annotations_mcp__ = 5\ndef t(): ...", "__annotations_mcp__ must be a dict"),
-        ("from fastmcp import Telepathy\n", "fastmcp.Telepathy is not part of"),
-        ("from pydantic import model_validator\n", "pydantic.model_validator is not part of"),
-        ("type X = int\ndef t(a: X): ...", "newer syntax does not load"),
-    ],
-)
-def test_a_bad_file_says_why_and_takes_no_other_down(describe: Any, text: str, said: str) -> None:
-    report = describe({**GOOD, "tools/bad.py": text})
-    assert names(report) == ["good"]
-    assert file(report, "tools/bad.py")["state"] == "failed"
-    assert said in file(report, "tools/bad.py")["error"]
-    assert len(report["errors"]) == 1
+# A file, and what is said of it. All are in one workspace, beside one that is good.
+BAD_TOOLS = [
+    ("def broken(:", "SyntaxError"),
+    ("import no_such_module", "no_such_module"),
+    ("raise ValueError('at import')", "ValueError: at import"),
+    ("import sys; sys.exit(3)", "SystemExit"),
+    ("raise BaseException('all')", "BaseException: all"),
+    ("def t(*args): ...", "*args cannot be described"),
+    ("def t(**kw): ...", "**kw cannot be described"),
+    ("def t(a, /): ...", "positional only"),
+    ("def t(self): ...", "a tool is a function, not a method"),
+    ("def t(a: print): ...", "parameter 'a'"),
+    ("import socket\ndef t(a: socket.socket): ...", "the type socket has no JSON schema"),
+    ("from collections.abc import Callable\ndef t(a: Callable): ...", "no JSON schema"),
+    ("def t(a: 'Nowhere'): ...", "Nowhere"),
+    ("TOOLS = ['f']\nf = lambda: 1", "a lambda has no name"),
+    ("__timeout__ = 'long'\ndef t(): ...", "__timeout__ must be a number"),
+    ("__timeout__ = 0\ndef t(): ...", "__timeout__ must be more than 0"),
+    ("__cache_ttl__ = 'x'\ndef t(): ...", "__cache_ttl__ must be a number"),
+    ("__annotations_mcp__ = 5\ndef t(): ...", "__annotations_mcp__ must be a dict"),
+    ("from fastmcp import Telepathy\n", "fastmcp.Telepathy is not part of"),
+    ("from pydantic import model_validator\n", "pydantic.model_validator is not part of"),
+    ("type X = int\ndef t(a: X): ...", "newer syntax does not load"),
+]
+BAD_OTHERS = [
+    ("resources/r.py", "RESOURCE_URI = 'a://{x}'\ndef r(): ...", "no parameter 'x'"),
+    ("resources/r.py", "RESOURCE_URI = 'a://b'\ndef r(x): ...", "not in the URI"),
+    ("resources/r.py", "RESOURCE_URI = 'a://{x}'\ndef r(x, y): ...", "'y' needs a default"),
+    ("resources/r.py", "RESOURCE_URI = 'a://{x'\ndef r(x): ...", "unbalanced braces"),
+    ("resources/r.py", "RESOURCE_URI = 'a://{x!}'\ndef r(x): ...", "not understood"),
+    ("resources/r.py", "RESOURCE_URI = 'nowhere'\ndef r(): ...", "is no URI"),
+    ("resources/r.py", "RESOURCE_URI = 5\ndef r(): ...", "must be a text"),
+    ("resources/r.py", "def r(): ...", "neither RESOURCE_URI nor RESOURCES"),
+    ("resources/r.py", "RESOURCE_URI = 'a://b'\n", "no public function"),
+    ("resources/r.py", "RESOURCES = {'a://b': 5}\n", "no function here"),
+    ("resources/r.py", "RESOURCES = {'a://b': 'gone'}\n", "no function here"),
+    ("prompts/p.py", "def p(*a): ...", "*a cannot be described"),
+]
 
 
-@pytest.mark.parametrize(
-    "path, text, said",
-    [
-        ("resources/r.py", "RESOURCE_URI = 'a://{x}'\ndef r(): ...", "no parameter 'x'"),
-        ("resources/r.py", "RESOURCE_URI = 'a://b'\ndef r(x): ...", "not in the URI"),
-        ("resources/r.py", "RESOURCE_URI = 'a://{x}'\ndef r(x, y): ...", "'y' needs a default"),
-        ("resources/r.py", "RESOURCE_URI = 'a://{x'\ndef r(x): ...", "unbalanced braces"),
-        ("resources/r.py", "RESOURCE_URI = 'a://{x!}'\ndef r(x): ...", "not understood"),
-        ("resources/r.py", "RESOURCE_URI = 'nowhere'\ndef r(): ...", "is no URI"),
-        ("resources/r.py", "RESOURCE_URI = 5\ndef r(): ...", "must be a text"),
-        ("resources/r.py", "def r(): ...", "neither RESOURCE_URI nor RESOURCES"),
-        ("resources/r.py", "RESOURCE_URI = 'a://b'\n", "no public function"),
-        ("resources/r.py", "RESOURCES = {'a://b': 5}\n", "no function here"),
-        ("resources/r.py", "RESOURCES = {'a://b': 'gone'}\n", "no function here"),
-        ("prompts/p.py", "def p(*a): ...", "*a cannot be described"),
-    ],
-)
-def test_a_bad_resource_or_prompt_says_why(describe: Any, path: str, text: str, said: str) -> None:
-    report = describe({**GOOD, path: text})
+def test_a_bad_file_says_why_and_takes_no_other_down(describe: Any) -> None:
+    files = [(f"tools/bad{i}.py", text, said) for i, (text, said) in enumerate(BAD_TOOLS)]
+    for i, (path, text, said) in enumerate(BAD_OTHERS):
+        files.append((path.replace(".py", f"{i}.py"), text, said))
+    report = describe({**GOOD, **{path: text for path, text, _ in files}})
     assert names(report) == ["good"]
-    assert said in file(report, path)["error"]
+    assert len(report["errors"]) == len(files)
+    for path, _, said in files:
+        found = file(report, path)
+        assert found["state"] == "failed" and said in found["error"], path
 
 
 def test_one_bad_function_leaves_the_others_of_its_file(describe: Any) -> None:
