@@ -9,6 +9,7 @@ from .content import Found, ResourceContent
 from .errors import NotFoundError, ToolError
 from .plain import NotPlain, plain
 from .shapes import Json
+from .stubs import FastMCP
 
 if TYPE_CHECKING:
     from .server import Call, Server
@@ -92,9 +93,7 @@ class Context:
         return self
 
     @property
-    def fastmcp(self) -> Any:
-        from .shims.framework.fastmcp import FastMCP
-
+    def fastmcp(self) -> FastMCP:
         return FastMCP(self._server.workspace.options.name)
 
     def client_supports_extension(self, identifier: str) -> bool:

@@ -4,6 +4,7 @@ Nothing here imports it: a workspace that does not use pydantic does not pay for
 
 from __future__ import annotations
 
+import copy
 import sys
 from typing import Any
 
@@ -70,8 +71,12 @@ def shape(hint: Any, output: bool) -> tuple[Json, Check] | None:
 
 
 def _first(hint: Any) -> tuple[Json, Check]:
-    schema = tidy(hint.schema())
-    _nullable(hint, schema)
+    """A model of version 1."""
+    # Version 1 keeps what it gives out.
+    schema = copy.deepcopy(hint.schema())
+    _nullable(schema, hint)
+    for name, owner in _models(hint, {}).items():
+        _nullable(schema.get("definitions", {}).get(name, {}), owner)
 
     def check(value: Any, strict: bool) -> Any:
         try:
@@ -82,18 +87,28 @@ def _first(hint: Any) -> tuple[Json, Check]:
                 raise
             raise _problems(errors()) from None
 
-    return schema, check
+    return tidy(schema), check
 
 
-def _nullable(hint: Any, schema: Json) -> None:
+def _models(hint: Any, found: dict[str, Any]) -> dict[str, Any]:
+    """The models of version 1 in a model, by name."""
+    if found.setdefault(hint.__name__, hint) is hint:
+        for field in hint.__fields__.values():
+            if is_model(field.type_) and field.type_.__name__ not in found:
+                _models(field.type_, found)
+    return found
+
+
+def _nullable(schema: Json, owner: Any) -> None:
     """Optional fields say that null will do, which version 1 does not."""
-    for field in hint.__fields__.values():
-        member = schema.get("properties", {}).get(field.alias)
+    members = schema.get("properties", {})
+    for field in owner.__fields__.values():
+        member = members.get(field.alias)
         if member is not None and field.allow_none and "anyOf" not in member:
             outer = {k: member.pop(k) for k in ("description", "default") if k in member}
-            schema["properties"][field.alias] = {"anyOf": [dict(member), {"type": "null"}], **outer}
+            members[field.alias] = {"anyOf": [dict(member), {"type": "null"}], **outer}
             if not field.required:
-                schema["properties"][field.alias].setdefault("default", None)
+                members[field.alias].setdefault("default", None)
 
 
 def _problems(errors: list[Any]) -> Invalid:

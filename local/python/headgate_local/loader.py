@@ -125,7 +125,8 @@ def _failed(
 
 def _function_failed(workspace: Workspace, report: FileReport, name: str, error: Exception) -> None:
     """One function cannot be served; the rest of its file can."""
-    text = f"{name}: {error}"
+    known = isinstance(error, (SchemaError, TemplateError))
+    text = f"{name}: {error}" if known else f"{name}: {type(error).__name__}: {error}"
     report.error = f"{report.error}; {text}" if report.error else text
     report.state = "failed"
     workspace.errors.append(f"{report.path}: {text}")
@@ -280,7 +281,7 @@ def _tools(workspace: Workspace, report: FileReport, module: types.ModuleType) -
         try:
             made = _tool(workspace, report, traits, function)
             _add(workspace, report, workspace.tools, made.name, made)
-        except SchemaError as e:
+        except Exception as e:
             _function_failed(workspace, report, function.__name__, e)
 
 
@@ -347,7 +348,7 @@ def _resources(workspace: Workspace, report: FileReport, module: types.ModuleTyp
     for each, function in wanted:
         try:
             _resource(workspace, report, each, function)
-        except (SchemaError, TemplateError) as e:
+        except Exception as e:
             _function_failed(workspace, report, function.__name__, e)
 
 
@@ -387,7 +388,7 @@ def _prompts(workspace: Workspace, report: FileReport, module: types.ModuleType)
         try:
             made = _prompt(report, function)
             _add(workspace, report, workspace.prompts, made.name, made)
-        except SchemaError as e:
+        except Exception as e:
             _function_failed(workspace, report, name, e)
 
 

@@ -104,11 +104,12 @@ class Workspace:
             self.lists[what] = encode({what: self.definitions(what)})
 
     def capabilities(self) -> Json:
-        out: Json = {"logging": {}, "tools": {}}
+        # What a session sees can change: Context.enable_components.
+        out: Json = {"logging": {}, "tools": {"listChanged": True}}
         if self.resources or self.templates or self.knowledge:
-            out["resources"] = {}
+            out["resources"] = {"listChanged": True}
         if self.prompts:
-            out["prompts"] = {}
+            out["prompts"] = {"listChanged": True}
         if self.prompts or self.templates:
             out["completions"] = {}
         out["experimental"] = {
