@@ -35,7 +35,7 @@ bool stages_concern(const struct call *c)
         return c->entry->gated;
     const struct config *cfg = c->catalog->config;
     return rate_is_set(cfg->limits.fallback) || cfg->limits.tool_count || cfg->limits.rule_count ||
-           catalog_read_policy(cfg, c->up->index).by_result;
+           cfg->limits.tenant_by_name.count || catalog_read_policy(cfg, c->up->index).by_result;
 }
 
 static void stage_free(struct stage *st)

@@ -65,11 +65,13 @@ struct limits_config {
     size_t tool_count;
     struct limit_rule *rules; /* all that match count */
     size_t rule_count;
-    enum limit_fail fail; /* of what is not a rule */
-    bool count_hits;      /* results from the cache count, too */
-    bool http_429;        /* a refusal is HTTP 429 instead of a result */
-    bool by_principal;    /* some window asks who calls */
-    bool across_tenants;  /* some window is for several tenants */
+    struct rate *tenants;      /* of all calls of a tenant together … */
+    struct map tenant_by_name; /* … by its name */
+    enum limit_fail fail;      /* of what is not a rule */
+    bool count_hits;           /* results from the cache count, too */
+    bool http_429;             /* a refusal is HTTP 429 instead of a result */
+    bool by_principal;         /* some window asks who calls */
+    bool across_tenants;       /* some window is for several tenants */
 };
 
 /* Results of tools that match are kept. */

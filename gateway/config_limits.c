@@ -236,6 +236,22 @@ static void read_cache(struct config_draft *d, const struct yaml_node *tools)
         read_cache_rule(d, n);
 }
 
+/* ---- tenants ---- */
+
+/* What the policy says of its tenants, checked there. */
+static void read_tenants(struct config_draft *d)
+{
+    const struct policy *p = &d->c.policy;
+    struct limits_config *l = &d->c.limits;
+    struct err e;
+    l->tenants = xcalloc(p->tenant_count + 1, sizeof *l->tenants);
+    for (size_t i = 0; i < p->tenant_count; i++) {
+        const struct policy_tenant *t = &p->tenants[i];
+        if (t->rate_limit && rate_parse(str_of(t->rate_limit), &l->tenants[i], &e))
+            (void)map_set(&l->tenant_by_name, str_of(t->name), &l->tenants[i]);
+    }
+}
+
 /* ---- proxies ---- */
 
 static void read_proxies(struct config_draft *d)
@@ -261,6 +277,7 @@ void config_read_limits(struct config_draft *d, const struct yaml_node *root)
     if (d->rate_default && str_trim(str_of(d->rate_default)).n)
         (void)read_rate(d, "limits.default", d->rate_default, &d->c.limits.fallback);
     read_tools(d);
+    read_tenants(d);
     read_rules(d, yaml_get(yaml_get(root, "limits"), "rules"));
     read_cache(d, yaml_get(yaml_get(root, "cache"), "tools"));
     read_proxies(d);
@@ -286,6 +303,8 @@ void config_limits_fini(struct config *c)
         free_list(r->methods);
     }
     free(c->limits.rules);
+    free(c->limits.tenants);
+    map_fini(&c->limits.tenant_by_name);
     for (size_t i = 0; i < c->cache.rule_count; i++)
         free(c->cache.rules[i].tools);
     free(c->cache.rules);

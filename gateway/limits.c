@@ -12,11 +12,6 @@ enum { AWAY_RETRY_MS = 1000 };
 
 /* ---- keys ---- */
 
-static bool is_anonymous(const struct principal *p)
-{
-    return str_eq(principal_key(p), STR("anonymous"));
-}
-
 /* Callers without a name are told apart by where they call from. Needs the exchange, so it is asked
  * before anything waits. */
 static struct str who_of(struct call *c)
@@ -25,7 +20,7 @@ static struct str who_of(struct call *c)
     const struct config *cfg = c->catalog->config;
     struct buf b = {0};
     struct cidr address;
-    if (!is_anonymous(c->principal))
+    if (!c->principal->anonymous)
         return principal_key(c->principal);
     buf_adds(&b, "@");
     if (x && x->peer &&
@@ -50,9 +45,10 @@ static struct str key_of(const struct limit_check *k, const struct limit_window 
     const struct call *c = k->call;
     struct str tenant = str_of(c->principal->tenant), sort;
     struct str subject = subject_of(c, &sort);
+    const char sign = (char)w->sort;
     struct str parts[] = {
-        w->is_rule ? STR("r") : STR("t"),
-        w->is_rule ? str_of(w->name) : (struct str){0},
+        {&sign, 1},
+        w->sort == WINDOW_RULE ? str_of(w->name) : (struct str){0},
         w->per & PER_TENANT ? tenant : (struct str){0},
         w->per & PER_PRINCIPAL ? k->who : (struct str){0},
         w->per & PER_TOOL ? sort : (struct str){0},
@@ -62,13 +58,20 @@ static struct str key_of(const struct limit_check *k, const struct limit_window 
     return store_key(c->shard->store, room, "rate", tag, parts, sizeof parts / sizeof *parts);
 }
 
-static bool applies(const struct limit_check *k, const struct limit_window *w)
+/* The window's rate for this caller; unset where it does not apply. */
+static struct rate rate_of(const struct limit_check *k, const struct limit_window *w)
 {
+    static const struct rate none;
+    const struct limits_config *l = &k->call->catalog->config->limits;
     const char *tenant = k->call->principal->tenant;
     char *const *t = w->tenants;
+    if (w->sort == WINDOW_TENANT) {
+        const struct rate *own = map_get(&l->tenant_by_name, str_of(tenant));
+        return own ? *own : none;
+    }
     while (t && *t && strcmp(*t, tenant) != 0)
         t++;
-    return !t || *t;
+    return !t || *t ? w->rate : none;
 }
 
 /* ---- deciding ---- */
@@ -77,6 +80,7 @@ static enum limit_verdict refuse(struct limit_check *k, const struct limit_windo
                                  int64_t retry_ms, bool away)
 {
     k->by = by;
+    k->rate = rate_of(k, by);
     k->retry_ms = retry_ms;
     k->away = away;
     metric_add(by->refused, 1);
@@ -106,6 +110,7 @@ static enum limit_verdict decide_alone(struct limit_check *k)
     struct store_key keys[STORE_WINDOWS_MAX];
     struct store_reply r;
     const struct limit_window *local[STORE_WINDOWS_MAX];
+    struct rate rate;
     size_t n = 0;
     int replicas = store_replicas(s);
     note_away(k->call->shard, true);
@@ -116,9 +121,10 @@ static enum limit_verdict decide_alone(struct limit_check *k)
         case FAIL_OPEN: break;
         case FAIL_LOCAL:
             local[n] = at;
+            rate = rate_of(k, at);
             w[n] = (struct store_window){key_of(k, at, &keys[n]),
-                                         ((int64_t)at->rate.limit + replicas - 1) / replicas,
-                                         at->rate.window_ms};
+                                         ((int64_t)rate.limit + replicas - 1) / replicas,
+                                         rate.window_ms};
             n++;
             break;
         }
@@ -160,9 +166,10 @@ static enum limit_verdict ask(struct limit_check *k)
     size_t n = 0;
     for (; k->next < k->plan->n && n < STORE_WINDOWS_MAX; k->next++) {
         const struct limit_window *at = &k->plan->at[k->next];
-        if (!applies(k, at))
+        struct rate rate = rate_of(k, at);
+        if (!rate_is_set(rate))
             continue;
-        w[n] = (struct store_window){key_of(k, at, &keys[n]), at->rate.limit, at->rate.window_ms};
+        w[n] = (struct store_window){key_of(k, at, &keys[n]), rate.limit, rate.window_ms};
         k->asked[n++] = k->next;
     }
     k->asked_count = n;

@@ -14,10 +14,10 @@ struct metric;
 
 /* One window. What it points to is the configuration's. */
 struct limit_window {
-    const char *name; /* of its rule; "default" or "tool" */
-    bool is_rule;
-    struct rate rate;
-    unsigned per; /* enum limit_per */
+    const char *name; /* of its rule; "default", "tool" or "tenant" */
+    enum { WINDOW_TOOL = 't', WINDOW_RULE = 'r', WINDOW_TENANT = 'o' } sort;
+    struct rate rate; /* of a tenant: unset, for it is the calling one's */
+    unsigned per;     /* enum limit_per */
     enum limit_fail fail;
     char *const *tenants;   /* NULL: all */
     struct metric *refused; /* mcp_rate_limited_total */
@@ -51,6 +51,7 @@ struct limit_check {
 
     /* When refused */
     const struct limit_window *by;
+    struct rate rate; /* of that window */
     int64_t retry_ms; /* -1: never */
     bool away;        /* not by a full window, but because the store is away */
 

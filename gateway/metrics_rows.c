@@ -80,7 +80,7 @@ const struct metric_def metric_rows[M_ROWS] = {
     [M_CATALOG_ENTRIES] = {"mcp_catalog_entries", "Entries of the merged lists.", METRIC_GAUGE,
                            "kind", NULL},
     [M_RATE_LIMITED] = {"mcp_rate_limited_total",
-                        "Calls refused by a rate limit: default, tool, or a rule's name.",
+                        "Calls refused by a rate limit: default, tool, tenant, or a rule's name.",
                         METRIC_COUNTER, "limit", NULL},
     [M_RATE_LIMIT_DEGRADED] = {"mcp_rate_limit_degraded",
                                "Loops that decide on limits alone, because the store is away.",

@@ -22,7 +22,9 @@ static const char *window_word(int window_ms)
 
 static const char *scope_words(const struct limit_window *w)
 {
-    return w->per & PER_PRINCIPAL ? " for each caller" : "";
+    if (w->sort == WINDOW_TENANT)
+        return " for all calls of this tenant";
+    return w->per & PER_TOOL ? "" : " over all that its rule covers";
 }
 
 static void say(const struct limit_check *k, struct buf *out)
@@ -34,12 +36,12 @@ static void say(const struct limit_check *k, struct buf *out)
     buf_add(out, name.p, name.n < 200 ? name.n : 200);
     if (k->away) {
         buf_adds(out, ": calls cannot be counted just now, and without that none is admitted.");
-    } else if (w->rate.limit == 0) {
+    } else if (k->rate.limit == 0) {
         buf_adds(out, ": its limit is 0, no call is admitted.");
         return;
     } else {
-        buf_addf(out, ": at most %u per %s%s%s.", w->rate.limit, window_word(w->rate.window_ms),
-                 w->per & PER_TOOL ? "" : " over all that its rule covers", scope_words(w));
+        buf_addf(out, ": at most %u per %s%s%s.", k->rate.limit, window_word(k->rate.window_ms),
+                 scope_words(w), w->per & PER_PRINCIPAL ? " for each caller" : "");
     }
     buf_addf(out, " Try again in %d second%s.", wait, wait == 1 ? "" : "s");
 }
@@ -51,8 +53,8 @@ static void add_numbers(const struct limit_check *k, const char *prefix, struct 
         buf_addf(out, "\"%sretryAfter\":%d,", prefix, seconds(k->retry_ms));
     buf_addf(out, "\"%srateLimit\":{\"name\":", prefix);
     json_write_str(out, str_of(k->by->name));
-    buf_addf(out, ",\"limit\":%u,\"windowSeconds\":%d}", k->by->rate.limit,
-             k->by->rate.window_ms / SECOND_MS);
+    buf_addf(out, ",\"limit\":%u,\"windowSeconds\":%d}", k->rate.limit,
+             k->rate.window_ms / SECOND_MS);
 }
 
 void refusal_init(struct refusal *r, const struct limit_check *k)

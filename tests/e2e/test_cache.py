@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -347,3 +348,38 @@ def test_a_refusal_is_not_kept_and_who_waits_is_judged_alone(cached: Any, client
     assert client.call("up_count").text == "call 1"
     assert "Rate limit" in client.call("up_count", {"n": 1}).text
     assert len(server.service.calls()) == 1
+
+
+def test_private_results_never_cross_callers(cached: Any, clients: Clients) -> None:
+    tools = {"up_count": MINUTES, "up_echo": MINUTES | {"scope": "public"}}
+    names = ("acme-1", "acme-2", "beta")
+    auth = {"tokens": [{"token": name, "clientId": name} for name in names]}
+    tenants = {"acme": {"match": {"clientId": "acme-*"}}, "beta": {"match": {"clientId": "beta"}}}
+    service = counting()
+    more = {"auth": auth, "tenants": tenants}
+    gateway, _ = cached(tools, service=service, config=more, mount={"cache": "public"})
+
+    def client(name: str, era: Any) -> Any:
+        return clients(era(gateway.url, headers={"Authorization": f"Bearer {name}"}))
+
+    for era in (Modern, Legacy):
+        texts = [client(name, era).call("up_count").text for name in names]
+        assert texts == ["call 1", "call 2", "call 3"]
+        for name in names:
+            client(name, era).call("up_echo")
+    # The public tool went once for each tenant.
+    assert [c["name"] for c in service.calls()].count("echo") == 2
+
+
+def test_a_local_tool_says_itself_how_long_its_results_hold(
+    start_gateway: Start, clients: Clients, tmp_path: Path
+) -> None:
+    lines = "__cache_ttl__ = 600\nimport uuid\n\n"
+    lines += "def draw(n: int) -> str:\n    return str(uuid.uuid4())\n"
+    (tmp_path / "work" / "tools").mkdir(parents=True)
+    (tmp_path / "work" / "tools" / "luck.py").write_text(lines)
+    gateway = start_gateway({"local": {"inline": str(tmp_path / "work")}})
+    client = clients(Modern(gateway.url))
+    name = poll(lambda: next((t["name"] for t in client.all("tools") if "draw" in t["name"]), None))
+    assert client.call(name, {"n": 1}).text == client.call(name, {"n": 1}).text
+    assert client.call(name, {"n": 2}).text != client.call(name, {"n": 1}).text

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -218,3 +220,63 @@ def test_a_legacy_upstream_is_limited_alike(limited: Any, clients: Clients) -> N
     assert admitted(clients(Legacy(gateway.url)), "up_echo", 3) == 2
     assert admitted(clients(Modern(gateway.url)), "up_echo", 3) == 0
     assert len(server.service.calls()) == 2
+
+
+def tokens(*names: str) -> dict[str, Any]:
+    return {"tokens": [{"token": name, "clientId": name} for name in names]}
+
+
+def test_each_caller_and_each_tenant_has_its_windows(limited: Any, clients: Clients) -> None:
+    rules = [
+        {"match": {"tools": ["up_echo"]}, "per": ["principal"], "rate": "2/h"},
+        {"match": {"tools": ["up_structured"]}, "rate": "3/h"},
+        {"match": {"tools": ["up_links"], "tenants": ["beta"]}, "rate": "1/h"},
+    ]
+    tenants = {"acme": {"match": {"clientId": "acme-*"}}, "beta": {"match": {"clientId": "beta"}}}
+    auth = tokens("acme-1", "acme-2", "beta")
+    gateway, _ = limited({"rules": rules}, config={"auth": auth, "tenants": tenants})
+
+    def calls(name: str, tool: str) -> int:
+        client = clients(Modern(gateway.url, headers={"Authorization": f"Bearer {name}"}))
+        return admitted(client, tool, 4)
+
+    names = ("acme-1", "acme-2", "beta")
+    assert [calls(name, "up_echo") for name in names] == [2, 2, 2]
+    assert [calls(name, "up_structured") for name in names] == [3, 0, 3]
+    assert [calls(name, "up_links") for name in names] == [4, 4, 1]
+
+
+def test_a_tenants_rate_is_for_all_its_calls(limited: Any, clients: Clients) -> None:
+    tenants = {
+        "acme": {"match": {"clientId": "acme-*"}, "rateLimit": "3/h"},
+        "beta": {"match": {"clientId": "beta"}},
+    }
+    auth = tokens("acme-1", "acme-2", "beta")
+    gateway, _ = limited({}, config={"auth": auth, "tenants": tenants})
+
+    def client(name: str) -> Any:
+        return clients(Modern(gateway.url, headers={"Authorization": f"Bearer {name}"}))
+
+    assert admitted(client("acme-1"), "up_echo", 2) == 2
+    assert client("acme-1").request("resources/read", {"uri": "demo://one/a"}).result
+    reply = client("acme-2").call("up_structured")
+    assert is_refused(reply) and "3 per hour for all calls of this tenant" in reply.text
+    assert reply.result["_meta"]["dev.headgate/rateLimit"]["limit"] == 3
+    refused = client("acme-2").request("prompts/get", {"name": "up_greet"})
+    assert refused.error["data"]["reason"] == "rate_limited"
+    assert admitted(client("beta"), "up_echo", 5) == 5
+
+
+def test_a_local_tool_says_its_own_limit(
+    start_gateway: Start, clients: Clients, tmp_path: Path
+) -> None:
+    lines = '__rate_limit__ = "2/hour"\n\ndef add(a: int, b: int) -> int:\n    return a + b\n'
+    (tmp_path / "work" / "tools").mkdir(parents=True)
+    (tmp_path / "work" / "tools" / "sums.py").write_text(lines)
+    local = {"inline": str(tmp_path / "work")}
+    gateway = start_gateway({"local": local, "limits": {"default": "9/h"}})
+    client = clients(Modern(gateway.url))
+    tool = poll(lambda: next((t for t in client.all("tools") if "add" in t["name"]), None))
+    assert "dev.headgate/tool" not in json.dumps(tool)
+    replies = [client.call(tool["name"], {"a": 1, "b": n}) for n in range(3)]
+    assert [is_refused(r) for r in replies] == [False, False, True]
