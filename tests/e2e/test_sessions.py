@@ -120,3 +120,24 @@ def test_sessions_of_clients_that_never_say_goodbye_end(
     poll(lambda: gateway.metric("mcp_sessions_active") == 0, timeout=30, why="the sweep")
     poll(lambda: len(legacy_up.ended) == 20, why="the end of the upstream's sessions")
     assert gateway.metric("mcp_gateway_charged_bytes") >= 0
+
+
+def test_a_server_that_forgot_its_session_hears_again_what_it_was_told(
+    start_gateway: Any, legacy_up: LegacyServer, clients: Any
+) -> None:
+    gateway = start_gateway({"upstreams": {"up": {"url": legacy_up.url}}})
+    client = clients(Legacy(gateway.url))
+    client.call("up_echo")
+    assert client.request("logging/setLevel", {"level": "error"}).result == {}
+    assert client.request("resources/subscribe", {"uri": "demo://one/a"}).result == {}
+    poll(lambda: any(s.subscribed and s.level for s in legacy_up.sessions.values()))
+    before = set(legacy_up.sessions)
+    legacy_up.forget()
+    assert client.call("up_echo", {"n": 1}).text == '{"n": 1}'
+
+    def restored() -> bool:
+        fresh = [s for k, s in legacy_up.sessions.items() if k not in before]
+        return any(s.level == "error" and "demo://one/a" in s.subscribed for s in fresh)
+
+    poll(restored, why="level and subscriptions in the new session")
+    assert len([r for r in legacy_up.posts("tools/call") if b'"n":1' in r.body]) == 2
