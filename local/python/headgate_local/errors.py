@@ -70,7 +70,7 @@ def from_framework(error: BaseException) -> bool:
     )
 
 
-def told(error: BaseException, what: str, masked: bool) -> str:
+def told(error: BaseException, what: str, masked: bool, doing: str = "calling") -> str:
     """What the client is told of an error of `what` (`tool 'x'`). Two of httpx have a fixed
     text."""
     if from_framework(error):
@@ -82,5 +82,5 @@ def told(error: BaseException, what: str, masked: bool) -> str:
         if any(kind.__name__ == "TimeoutException" for kind in type(error).__mro__):
             return "The service behind the tool did not answer in time; try again."
     if masked:
-        return f"Error calling {what}"
-    return f"Error calling {what}: {error or type(error).__name__}"
+        return f"Error {doing} {what}"
+    return f"Error {doing} {what}: {error or type(error).__name__}"

@@ -34,7 +34,7 @@ def scan(workspace: Workspace, root: pathlib.Path) -> None:
     if not folder.is_dir():
         return
     options = workspace.options
-    inside = (root.resolve(), folder.resolve())
+    inside = (str(root.resolve()), str(folder.resolve()))
     for file in _files(folder):
         path = file.relative_to(root).as_posix()
         ending = file.suffix.lower()
@@ -44,7 +44,7 @@ def scan(workspace: Workspace, root: pathlib.Path) -> None:
             reason = "its name is blocked"
         elif ending not in options.knowledge_endings:
             reason = f"{ending or 'no ending'} is not among the endings allowed"
-        elif not any(file.resolve().is_relative_to(each) for each in inside):
+        elif not _is_inside(file, inside):
             reason = "the link leads out of the workspace"
         elif not file.is_file():
             reason = "not a regular file"
@@ -60,8 +60,14 @@ def scan(workspace: Workspace, root: pathlib.Path) -> None:
             continue
         workspace.knowledge_bytes += size
         found = entry(file, path, size)
+        found.inside = inside
         workspace.knowledge[found.uri] = found
         report.components.append(found.uri)
+
+
+def _is_inside(file: str | pathlib.Path, folders: tuple[str, ...]) -> bool:
+    real = os.path.realpath(file)
+    return any(real.startswith(each + os.sep) for each in folders)
 
 
 def _files(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -93,6 +99,8 @@ def entry(file: pathlib.Path, path: str, size: int) -> KnowledgeFile:
 def read(found: KnowledgeFile, limit: int) -> Json:
     """The result of `resources/read`. Raises OSError, and ValueError when the file has grown too
     large."""
+    if not _is_inside(found.path, found.inside):
+        raise ValueError("its link leads out of the workspace")
     with open(found.path, "rb") as f:
         data = f.read(limit + 1 if limit else -1)
     if limit and len(data) > limit:

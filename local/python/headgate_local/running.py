@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import logs
 from .dependencies import CURRENT
-from .errors import CallTimedOut, PromptError, ToolError, from_framework, told
+from .errors import CallTimedOut, ToolError, from_framework, told
 from .plain import encode
 from .scalars import Invalid
 from .shapes import Json
@@ -221,13 +221,6 @@ def fitting(component: Component, line: bytes, limit: int) -> bytes:
         f"its limit is {component.output_kb} KB"
     )
     return encode(error_result(text))
-
-
-def rpc_text(component: Component, error: BaseException, masked: bool) -> str:
-    """What a client is told of a resource or a prompt that failed."""
-    if isinstance(error, (PromptError,)) or from_framework(error):
-        return str(error)
-    return told(error, component.label, masked).replace("Error calling", "Error reading")
 
 
 def now() -> float:

@@ -29,6 +29,7 @@ from .errors import (
     CallTimedOut,
     RpcError,
     ToolError,
+    told,
 )
 from .options import Limits
 from .plain import encode
@@ -41,7 +42,8 @@ from .workspace import Component, Workspace
 
 VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 CALLER, RELATED, STATE = "dev.headgate/caller", "dev.headgate/request", "dev.headgate/state"
-ASYNC_CALLS_MAX = 1000
+# Calls that run or wait at one time, and messages that are read ahead of them.
+CALLS_MAX = 1000
 
 
 class Call:
@@ -110,7 +112,9 @@ class Server:
         signal.signal(signal.SIGALRM, running.ring)
         while self.loop is None:
             if self.queue:
-                if len(self.queue) > 1 and self.wire.waiting() and not self._read():
+                # What cancels a call that waits is read before that call's turn.
+                ahead = 1 < len(self.queue) < CALLS_MAX and self.wire.waiting()
+                if ahead and not self._read():
                     return
                 self._take(self.queue.popleft())
             elif not self._read():
@@ -283,6 +287,8 @@ class Server:
     def start(self, component: Component, arguments: Json, call: Call, finish: Any) -> bytes | None:
         """Runs a function. `finish(run)` makes the answer of what `run()` gives or raises; it is
         written when it is there, or returned when that is at once."""
+        if len(self.calls) >= CALLS_MAX:
+            raise RpcError(INTERNAL, f"More than {CALLS_MAX} calls run or wait already")
         if component.signature.needs_loop:
             self._start_async(component, arguments, call, finish)
             return None
@@ -324,8 +330,6 @@ class Server:
     def _start_async(
         self, component: Component, arguments: Json, call: Call, finish: Any, value: Any = None
     ) -> None:
-        if len(self.calls) >= ASYNC_CALLS_MAX:
-            raise RpcError(INTERNAL, f"More than {ASYNC_CALLS_MAX} calls run already")
         loop = self.start_loop()
         self.calls[call.id] = call
         context = contextvars.copy_context()
@@ -533,7 +537,7 @@ class Server:
         except BaseException as e:
             running.log_error(component, e)
             masked = self.workspace.options.mask_errors
-            raise RpcError(INTERNAL, running.rpc_text(component, e, masked)) from None
+            raise RpcError(INTERNAL, told(e, component.label, masked, "reading")) from None
 
     def _complete(self, id_: Any, params: Json) -> bytes:
         return encode({"completion": completion.complete(self.workspace, params)})

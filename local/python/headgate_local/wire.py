@@ -8,6 +8,8 @@ import select
 import threading
 from typing import Any, NoReturn
 
+from . import logs
+
 # A message larger than this ends the connection: what has no end cannot be kept.
 LONGEST = 64 * 1024 * 1024
 CHUNK = 256 * 1024
@@ -38,7 +40,10 @@ class Wire:
             return []
         except OSError:
             return None
-        if not data or self.held + len(data) > LONGEST:
+        if self.held + len(data) > LONGEST:
+            logs.line("error", f"a message is longer than {LONGEST} bytes", "headgate")
+            return None
+        if not data:
             return None
         if not data.endswith(b"\n"):
             head, newline, tail = data.rpartition(b"\n")

@@ -47,6 +47,7 @@ class KnowledgeFile:
     mime: str
     text: bool
     definition: Json
+    inside: tuple[str, ...] = ()
 
 
 @dataclass

@@ -204,6 +204,30 @@ def test_wrong_requests_have_the_right_code(
     assert e.value.code == code
 
 
+def test_more_calls_than_can_wait_are_refused_and_those_before_are_answered(
+    serve: Any, tmp_path: Any
+) -> None:
+    client = serve(
+        {
+            "tools/w.py": """
+                import asyncio, os
+
+                async def wait(path: str) -> str:
+                    while not os.path.exists(path):
+                        await asyncio.sleep(0.05)
+                    return "done"
+            """
+        }
+    )
+    gate = tmp_path / "gate"
+    params = {"name": "wait", "arguments": {"path": str(gate)}}
+    numbers = [client.start("tools/call", **params) for _ in range(1000)]
+    with pytest.raises(Answer, match="More than 1000 calls"):
+        client.request("tools/call", **params)
+    gate.touch()
+    assert {client.wait(each)["content"][0]["text"] for each in numbers} == {"done"}
+
+
 def test_ids_keep_their_type(serve: Any) -> None:
     client = serve(SLOW)
     for id_ in ("text", "größe", 0, -1, 2**60):

@@ -8,6 +8,7 @@ import pathlib
 from typing import Any
 
 import pytest
+from conftest import Answer
 
 
 def names(report: Any, kind: str = "tools") -> list[str]:
@@ -298,6 +299,20 @@ def test_links_do_not_lead_out_and_kubernetes_volumes_are_listed_once(
     report = describe(root)
     assert [each["uri"] for each in report["resources"]] == ["knowledge://note.md"]
     assert "leads out" in file(report, "knowledge/out.md")["error"]
+
+
+def test_a_file_that_becomes_a_link_that_leads_out_is_not_read(
+    serve: Any, tmp_path: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outside = tmp_path_factory.mktemp("outside") / "o.md"
+    outside.write_text("outside")
+    client = serve({"knowledge/a.md": "inside"})
+    read = client.request("resources/read", uri="knowledge://a.md")
+    assert read["contents"][0]["text"] == "inside"
+    (tmp_path / "knowledge" / "a.md").unlink()
+    (tmp_path / "knowledge" / "a.md").symlink_to(outside)
+    with pytest.raises(Answer, match="leads out"):
+        client.request("resources/read", uri="knowledge://a.md")
 
 
 def test_siblings_are_imported_once_and_as_what_is_served(serve: Any) -> None:
