@@ -17,6 +17,7 @@ from pathlib import Path
 
 import calls
 import harness
+import store_bench
 from harness import BenchError
 
 TARGETS = ("direct", "nginx", "haproxy", "headgate")
@@ -53,7 +54,8 @@ CASES = {
         Case("legacy-to-modern", "2025-11-25 client, 2026-07-28 upstream", modern=False),
     )
 }
-DEFAULT = ("call", "legacy-call", "list", "sse", "big", "c1")
+STORE = "store"  # no calls: what shared state costs
+DEFAULT = ("call", "legacy-call", "list", "sse", "big", "c1", STORE)
 
 
 @dataclass
@@ -252,14 +254,14 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2, help="of each run")
     parser.add_argument("--connections", type=int, nargs="+", default=[64], metavar="C")
-    known = ", ".join(CASES)
+    known = ", ".join([*CASES, STORE])
     parser.add_argument("--only", default=",".join(DEFAULT), help=f"cases (or all) of: {known}")
     parser.add_argument("--targets", default=",".join(TARGETS), help="nginx is always run")
     options = parser.parse_args()
-    options.cases = list(CASES) if options.only == "all" else options.only.split(",")
+    options.cases = [*CASES, STORE] if options.only == "all" else options.only.split(",")
     chosen = set(options.targets.split(",")) | {"nginx"}
     options.targets = [name for name in TARGETS if name in chosen]
-    for name in set(options.cases) - set(CASES) | chosen - set(TARGETS):
+    for name in set(options.cases) - {*CASES, STORE} | chosen - set(TARGETS):
         parser.error(f"{name!r} is neither a case ({known}) nor a target ({', '.join(TARGETS)})")
     if options.rounds < 1 or options.seconds <= 0 or min(options.connections) < 1:
         parser.error("rounds, seconds and connections are positive")
@@ -269,6 +271,10 @@ def parse_options() -> argparse.Namespace:
 def run_all(options: argparse.Namespace) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for name in options.cases:
+        if name == STORE:
+            rows += (costs := store_bench.rows())
+            store_bench.print_costs(costs)
+            continue
         case = CASES[name]
         for connections in [1] if case.single else options.connections:
             rows += (made := run_case(case, connections, options))
@@ -291,7 +297,7 @@ def main() -> int:
     results = harness.OUT / "results.json"
     results.write_text(json.dumps({"meta": meta, "rows": rows}, indent=1) + "\n")
     print(f"\n{results}")
-    return 1 if missing or any(row["errors"] for row in rows) else 0
+    return 1 if missing or any(row.get("errors") for row in rows) else 0
 
 
 if __name__ == "__main__":
