@@ -9,8 +9,6 @@
 
 #include <stdlib.h>
 
-#define CHANNEL "cache"
-
 /* As much of a key as is short and plain to the store. */
 enum { NAME_BYTES = 30, NAME_TEXT = 48 };
 enum { ENTRY_BYTES = 512, GENERATION_TTL_MS = CACHE_TTL_MAX_MS + 3600 * 1000 };
@@ -199,6 +197,12 @@ static void on_update(struct shard *s, void *arg)
     free(up);
 }
 
+/* Where replicas tell each other what was updated. */
+static struct str news_channel(const struct store *s, struct store_key *room)
+{
+    return store_key(s, room, "cache", STR("news"), NULL, 0);
+}
+
 /* First what tells who looks into the store, then the message: who hears it, finds it there. */
 static void tell_replicas(struct store *s, struct str mount, struct str target)
 {
@@ -215,7 +219,7 @@ static void tell_replicas(struct store *s, struct str mount, struct str target)
     buf_addc(&text, '\n');
     buf_add_str(&text, target);
     if (text.n <= STORE_MESSAGE_MAX)
-        (void)store_publish(s, NULL, STR(CHANNEL), buf_str(&text), &r);
+        (void)store_publish(s, NULL, news_channel(s, &room), buf_str(&text), &r);
     buf_fini(&text);
 }
 
@@ -238,6 +242,7 @@ void cache_resource_updated(struct upstream *u, struct str uri)
 struct cache *cache_new(struct shard *s)
 {
     struct cache *c = xcalloc(1, sizeof *c);
+    struct store_key room;
     const struct metric_def *hits = &metric_rows[M_CACHE_HITS];
     c->shard = s;
     c->alone = s->gw->shard_count == 1 && str_eq(str_of(store_name(s->store)), STR("memory"));
@@ -248,7 +253,7 @@ struct cache *cache_new(struct shard *s)
     c->news.fn = on_news;
     c->news.arg = c;
     if (!c->alone)
-        store_subscribe(s->store, &c->news, STR(CHANNEL));
+        store_subscribe(s->store, &c->news, news_channel(s->store, &room));
     return c;
 }
 

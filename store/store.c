@@ -122,6 +122,14 @@ struct str store_key(const struct store *s, struct store_key *k, const char *kin
     return (struct str){k->text, (size_t)(to - k->text)};
 }
 
+/* Made by store_key, and so within what the user in Redis may touch. */
+static bool is_ours(const struct store *s, struct str key)
+{
+    size_t n = strlen(s->hub->prefix);
+    return key.n > n && key.n <= STORE_KEY_MAX && memcmp(key.p, s->hub->prefix, n) == 0 &&
+           key.p[n] == ':';
+}
+
 /* ---- operations ---- */
 
 bool store_answer(struct store_reply *r, enum store_status status)
@@ -160,10 +168,10 @@ static bool fits(const struct store_request *q)
 static bool run(struct store *s, struct store_op *op, const struct store_request *q,
                 struct store_reply *r)
 {
-    struct store_reply unused;
+    struct store_reply unused = {0};
     r = r ? r : &unused;
     assert(!op || (op->fn && !op->store));
-    assert(q->key.n <= STORE_KEY_MAX);
+    assert(q->action == ACTION_ADMIT || is_ours(s, q->key));
     (void)store_answer(r, STORE_AWAY);
     bool now = !fits(q) || s->backend->run(s, op, q, r);
     if (now)
@@ -218,7 +226,7 @@ bool store_admit(struct store *s, struct store_op *op, const struct store_window
 {
     assert(n >= 1 && n <= STORE_WINDOWS_MAX);
     for (size_t i = 0; i < n; i++)
-        assert(w[i].window_ms > 0 && w[i].key.n <= STORE_KEY_MAX);
+        assert(w[i].window_ms > 0 && is_ours(s, w[i].key));
     return run(s, op,
                &(struct store_request){.action = ACTION_ADMIT, .windows = w, .window_count = n}, r);
 }
@@ -343,7 +351,7 @@ static struct store_channel *channel_of(struct store *s, struct str name)
 
 void store_subscribe(struct store *s, struct store_sub *sub, struct str channel)
 {
-    assert(sub->fn && !sub->store && channel.n <= STORE_KEY_MAX);
+    assert(sub->fn && !sub->store && is_ours(s, channel));
     struct store_channel *ch = channel_of(s, channel);
     bool first = !ch->first;
     sub->store = s;
