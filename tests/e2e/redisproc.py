@@ -14,7 +14,9 @@ from wire import poll
 
 
 class RedisServer:
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
+        """Options as on its command line."""
+        self.options = options
         self.folder = Path(tempfile.mkdtemp(prefix="headgate-redis-"))
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
@@ -29,7 +31,8 @@ class RedisServer:
     def start(self) -> None:
         arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         self.process = subprocess.Popen(
-            ["redis-server", *arguments, "--dir", str(self.folder)], stdout=subprocess.DEVNULL
+            ["redis-server", *arguments, "--dir", str(self.folder), *self.options],
+            stdout=subprocess.DEVNULL,
         )
         poll(self._answers, why="redis-server to answer")
 
@@ -38,6 +41,13 @@ class RedisServer:
             s.sendall(b"PING\r\n")
             return s.recv(16).startswith(b"+PONG")
         return False
+
+    def say(self, line: str) -> bytes:
+        """All that it answers to a line."""
+        with socket.create_connection(("127.0.0.1", self.port)) as s:
+            s.sendall(line.encode() + b"\r\n")
+            s.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: s.recv(65536), b""))
 
     def pause(self) -> None:
         """It keeps its connections and says nothing any more."""
