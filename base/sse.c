@@ -177,6 +177,14 @@ bool sse_feed(struct sse_reader *r, const char *p, size_t n, sse_event_fn fn, vo
     return true;
 }
 
+void sse_rest(struct sse_reader *r)
+{
+    if (r->line.n == 0)
+        buf_fini(&r->line);
+    if (r->data.n == 0)
+        buf_fini(&r->data);
+}
+
 void sse_fini(struct sse_reader *r)
 {
     buf_fini(&r->line);

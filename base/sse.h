@@ -33,6 +33,8 @@ typedef void (*sse_event_fn)(const struct sse_event *ev, void *arg);
  * the stream is lost: only sse_fini may follow. */
 bool sse_feed(struct sse_reader *r, const char *p, size_t n, sse_event_fn fn, void *arg,
               struct err *e) MUST_USE;
+/* Gives back buffers that hold nothing; the stream goes on. Not inside fn. */
+void sse_rest(struct sse_reader *r);
 /* Frees the reader's buffers. */
 void sse_fini(struct sse_reader *r);
 

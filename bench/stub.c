@@ -5,7 +5,8 @@
  *
  * Prints {"port":N} once it listens on 127.0.0.1. Speaks 2026-07-28, or with --legacy only
  * 2025-11-25 (without session ids); with --sse, calls are answered as event streams. Calls of a
- * tool other than "echo" are errors, so that a proxy that does not map names is found out. */
+ * tool other than "echo" are errors, so that a proxy that does not map names is found out; the
+ * method bench/count says how many calls came. */
 #include "wire.h"
 
 #include <errno.h>
@@ -198,10 +199,21 @@ static bool is_string(struct span s, const char *want)
     return s.n == n + 2 && s.p[0] == '"' && memcmp(s.p + 1, want, n) == 0;
 }
 
+static const struct text *count(long calls)
+{
+    static struct text t;
+    char line[64];
+    (void)snprintf(line, sizeof line, ",\"result\":{\"calls\":%ld}}", calls);
+    t.n = 0;
+    append_str(&t, line);
+    return &t;
+}
+
 static const struct text *choose(const struct answers *a, const struct options *o, struct span body)
 {
+    static long calls;
     struct span method = member(body, "method");
-    if (is_string(method, "tools/call"))
+    if (is_string(method, "tools/call") && ++calls)
         return is_string(member(member(body, "params"), "name"), "echo") ? &a->call : &a->no_tool;
     if (is_string(method, "tools/list"))
         return &a->list;
@@ -209,6 +221,8 @@ static const struct text *choose(const struct answers *a, const struct options *
         return &a->discover;
     if (is_string(method, "initialize") && o->legacy)
         return &a->initialize;
+    if (is_string(method, "bench/count"))
+        return count(calls);
     return is_string(method, "ping") && o->legacy ? &a->ping : &a->no_method;
 }
 

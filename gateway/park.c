@@ -304,6 +304,7 @@ static void settle(struct park *p)
         json_fini(&r->doc);
         catalog_unref(&c->catalog);
     }
+    upstream_rest(c);
     arena_fini(&c->arena);
     c->access.rule = (struct str){0};
     c->access.limit = NULL;

@@ -75,6 +75,8 @@ static void urequest_destroy(void *arg)
 {
     struct urequest *r = arg;
     upstream_unref(&r->up);
+    free(r->fail);
+    free(r->session_id);
     free(r);
 }
 
@@ -133,12 +135,14 @@ void urequest_end(struct urequest *r, const struct outcome *o)
 static void on_fail_soon(void *arg)
 {
     struct urequest *r = arg;
-    urequest_fail(r, &r->fail);
+    urequest_fail(r, r->fail);
 }
 
 void urequest_fail_soon(struct urequest *r, const struct err *e)
 {
-    r->fail = *e;
+    if (!r->fail)
+        r->fail = xmalloc(sizeof *r->fail);
+    *r->fail = *e;
     timer_set(&r->timer, r->up->shard->loop, 0, on_fail_soon, r);
 }
 
@@ -234,8 +238,8 @@ static bool http_head(struct hreq *h, const struct http1_head *head, void *arg)
     if (r->ended)
         return false;
     struct str sid = http1_value(head, STR("Mcp-Session-Id"));
-    if (sid.n > 0 && sid.n < sizeof r->session_id)
-        memcpy(r->session_id, sid.p, sid.n);
+    if (sid.n > 0 && !r->call && !r->session_id && r->us && r->us->state == US_OPENING)
+        r->session_id = xmemdup0(sid.p, sid.n);
     if (head->status == 200)
         arm(r, r->up->cfg->idle_ms);
     /* What these say is about our request to them, and never evidence of an era. */
@@ -776,6 +780,12 @@ void upstream_cancel(struct call *c)
     /* A legacy stream is read to its end and discarded; its deadline still holds. */
     if (!legacy || r->us->state != US_READY)
         urequest_drop(r);
+}
+
+void upstream_rest(struct call *c)
+{
+    if (c->ureq && c->ureq->http)
+        hreq_rest(c->ureq->http);
 }
 
 /* ---- life ---- */

@@ -94,6 +94,9 @@ void upstream_send(struct call *c);
  * notifications/cancelled). */
 void upstream_cancel(struct call *c);
 
+/* The call waits for its client: what is kept for its answer shrinks. Not in an event of its. */
+void upstream_rest(struct call *c);
+
 /* Events of an upstream that belong to no call; called on the shard's loop. */
 struct upstream_events {
     void (*list_changed)(struct upstream *u, enum catalog_kind kind);

@@ -20,7 +20,8 @@ enum {
     MAX_CONNS = 4096,
     TOKEN_MAX = 16 * 1024,
     TOKEN_RECHECK_MS = 5000,
-    MAX_1XX = 8
+    MAX_1XX = 8,
+    MAX_ADDRS = 8
 };
 
 struct uconn {
@@ -49,10 +50,10 @@ struct hreq {
     struct sse_reader sse;
     struct buf text;
     struct net_lookup *lookup;
-    struct net_addr addrs[8];
+    struct net_addr *addrs; /* until it is connected */
     size_t addr_count, addr_at;
     struct timer connect_timer;
-    struct err fail;
+    struct err *fail; /* of fail_soon */
     TAILQ_ENTRY(hreq) link;
 };
 
@@ -107,6 +108,8 @@ static void hreq_destroy(void *arg)
     buf_fini(&h->out);
     buf_fini(&h->text);
     sse_fini(&h->sse);
+    free(h->addrs);
+    free(h->fail);
     free(h);
 }
 
@@ -145,6 +148,13 @@ void hreq_cancel(struct hreq **h)
     *h = NULL;
 }
 
+void hreq_rest(struct hreq *h)
+{
+    sse_rest(&h->sse);
+    if (h->conn && h->conn->in.n == 0)
+        buf_fini(&h->conn->in);
+}
+
 void hreq_good(struct hreq *h)
 {
     h->good = true;
@@ -168,13 +178,15 @@ static void on_idle(void *arg)
 static void on_deferred_fail(void *arg)
 {
     struct hreq *h = arg;
-    hreq_end(h, &h->fail);
+    hreq_end(h, h->fail);
 }
 
 /* Fails later in this turn: never before hreq_start has returned. */
 static void fail_soon(struct hreq *h, const struct err *e)
 {
-    h->fail = *e;
+    if (!h->fail)
+        h->fail = xmalloc(sizeof *h->fail);
+    *h->fail = *e;
     timer_set(&h->connect_timer, h->pool->shard->loop, 0, on_deferred_fail, h);
 }
 
@@ -320,6 +332,12 @@ static bool take_head(struct uconn *c, const char *p, size_t n, size_t *used, st
     http1_body_init(&h->body, head,
                     h->is_sse ? UINT64_MAX : c->pool->shard->config->max_message_bytes);
     h->sse.max_event_bytes = c->pool->shard->config->max_message_bytes;
+    free(h->addrs);
+    h->addrs = NULL;
+    if (c->sent == h->out.n) { /* an answer may come for long */
+        buf_fini(&h->out);
+        c->sent = 0;
+    }
     h->deaf = !h->ops->on_head(h, head, h->arg);
     return true;
 }
@@ -531,7 +549,8 @@ static void on_resolved(const struct net_addr *addrs, size_t n, const struct err
         hreq_end(h, e);
         return;
     }
-    h->addr_count = n < 8 ? n : 8;
+    h->addr_count = n < MAX_ADDRS ? n : MAX_ADDRS;
+    h->addrs = xrealloc(h->addrs, h->addr_count * sizeof *addrs);
     memcpy(h->addrs, addrs, h->addr_count * sizeof *addrs);
     connect_next(h, NULL);
 }

@@ -54,6 +54,8 @@ void hreq_cancel(struct hreq **h);
 /* Has any byte of it left? Also in on_end. */
 bool hreq_wrote(const struct hreq *h);
 int hreq_status(const struct hreq *h); /* 0 before the head */
+/* Its answer rests for long: gives back the buffers that hold nothing. Not in a callback of its. */
+void hreq_rest(struct hreq *h);
 /* The answer made sense: only then is its connection used again. */
 void hreq_good(struct hreq *h);
 

@@ -404,7 +404,8 @@ static void on_initialized(struct urequest *r, const struct rpc_msg *m, const st
         usession_broken(us, e);
         return;
     }
-    memcpy(us->sid, r->session_id, sizeof us->sid);
+    if (r->session_id && strlen(r->session_id) < sizeof us->sid)
+        memcpy(us->sid, r->session_id, strlen(r->session_id) + 1);
     us->info.stateful = us->sid[0] != '\0';
     us->info.sse = us->up->sse;
     say_initialized(us);

@@ -57,10 +57,10 @@ struct urequest {
     bool queued;                  /* in the line of a local pool */
     uint8_t lane;                 /* what it takes of a worker of that pool */
     int64_t asked_ms;             /* when the first of its questions went out */
-    struct err fail;
-    int status; /* HTTP, at its end */
+    struct err *fail;             /* of urequest_fail_soon */
+    int status;                   /* HTTP, at its end */
     struct resume resume;
-    char session_id[256];       /* as received with the answer to initialize */
+    char *session_id;           /* as received with the answer to initialize */
     TAILQ_ENTRY(urequest) link; /* in us->reqs, or nowhere */
 };
 TAILQ_HEAD(urequest_list, urequest);
