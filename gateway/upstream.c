@@ -847,6 +847,7 @@ void upstream_unref(struct upstream **up)
     if (!u || --u->refs > 0)
         return;
     http_pool_free(&u->pool);
+    free(u->listen_for);
     config_unref(&u->config);
     free(u);
 }
@@ -965,9 +966,42 @@ struct urequest *upstream_listen(struct upstream *u, struct str params, urequest
 
 void upstream_unlisten(struct urequest **r)
 {
-    if (*r && !(*r)->ended)
+    if (*r && !(*r)->ended) {
+        if ((*r)->us && (*r)->us->pipe)
+            tell_cancelled(*r);
         urequest_drop(*r);
+    }
     *r = NULL;
+}
+
+struct listen_note {
+    struct shard *home;
+    int index;
+    const struct mount_config *cfg; /* identity only */
+    char *params;
+};
+
+static void on_listen_note(void *arg)
+{
+    struct listen_note *n = arg;
+    struct shard *s = n->home;
+    struct upstream *u = (size_t)n->index < s->upstream_count ? s->upstreams[n->index] : NULL;
+    if (u && u->cfg == n->cfg) {
+        free(u->listen_for);
+        u->listen_for = n->params;
+        n->params = NULL;
+        if (u->shared && u->shared->state == US_READY && u->shared->info.era == UP_MODERN)
+            usession_listen(u->shared);
+    }
+    free(n->params);
+    free(n);
+}
+
+void upstream_listen_for(struct upstream *u, struct str params)
+{
+    struct listen_note *n = xmalloc(sizeof *n);
+    *n = (struct listen_note){u->home, u->index, u->cfg, xmemdup0(params.p, params.n)};
+    loop_post(u->home->loop, on_listen_note, n);
 }
 
 void upstream_ping(struct upstream *u, urequest_fn fn, void *arg)

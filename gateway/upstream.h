@@ -33,6 +33,7 @@ struct upstream {
     enum up_era era;          /* as known on this shard */
     bool child_legacy;        /* stdio: the probe failed; the handshake comes at once from now on */
     struct local_pool *local; /* local mounts, on their home shard */
+    char *listen_for; /* params of a child's subscriptions/listen; NULL: changes of its lists */
     uint64_t next_id;
     char *token; /* of bearer_token_file, as last read */
     int64_t token_read_ms;
@@ -82,6 +83,9 @@ struct urequest *upstream_listen(struct upstream *u, struct str params,
                                  void *arg);
 /* Ends it without calling fn. Nulls *r. */
 void upstream_unlisten(struct urequest **r);
+/* The same for a modern child that is shared: what its conversation listens for from now on. From
+ * any upstream of its mount. */
+void upstream_listen_for(struct upstream *u, struct str params);
 /* Is the server still there? Sends ping (legacy) or server/discover (modern) on what upstream_open
  * opened; fn gets the answer. */
 void upstream_ping(struct upstream *u,

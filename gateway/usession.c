@@ -140,6 +140,7 @@ static void fail_all(struct usession *us, const struct err *e)
 
 static void reset(struct usession *us)
 {
+    us->listen = NULL; /* it ends with the others */
     timer_clear(&us->resume.again);
     timer_clear(&us->settle);
     local_state_cancel(us);
@@ -299,21 +300,36 @@ void usession_pump(struct usession *us)
     }
 }
 
+static void on_listen_end(struct urequest *r, const struct rpc_msg *m, const struct err *e)
+{
+    (void)m;
+    (void)e;
+    if (r->us->listen == r)
+        r->us->listen = NULL;
+}
+
+void usession_listen(struct usession *us)
+{
+    struct urequest *old = us->listen;
+    const char *params = us->up->listen_for;
+    if (!params)
+        params = "{\"notifications\":{\"toolsListChanged\":true,\"promptsListChanged\":true,"
+                 "\"resourcesListChanged\":true}}";
+    us->listen = urequest_own(us->up, us, STR("subscriptions/listen"), str_of(params), HANDSHAKE_MS,
+                              on_listen_end, NULL);
+    us->listen->forever = true;
+    timer_clear(&us->listen->timer);
+    upstream_unlisten(&old); /* the new one comes first on the pipe: nothing is lost between them */
+}
+
 static void ready(struct usession *us)
 {
     us->state = US_READY;
     if (us->owner)
         session_usession_ready(us->owner, us, us->again);
     us->again = true;
-    if (us->pipe && us->info.era == UP_MODERN && !us->owner && !us->pooled) {
-        struct urequest *listen = urequest_own(
-            us->up, us, STR("subscriptions/listen"),
-            STR("{\"notifications\":{\"toolsListChanged\":true,\"promptsListChanged\":true,"
-                "\"resourcesListChanged\":true}}"),
-            HANDSHAKE_MS, NULL, NULL);
-        listen->forever = true;
-        timer_clear(&listen->timer);
-    }
+    if (us->pipe && us->info.era == UP_MODERN && !us->owner && !us->pooled)
+        usession_listen(us);
     if (us->worker)
         local_worker_ready(us);
     else if (!us->owner && !us->pooled)

@@ -79,6 +79,7 @@ struct usession {
     struct hreq *hello;           /* notifications/initialized on its way */
     struct timer settle;          /* after it, until the GET stream is open */
     struct resume resume;         /* of that */
+    struct urequest *listen;      /* of a modern child */
     bool no_stream;
     int level;             /* as the server was told on behalf of calls; LOG_LEVEL_NONE: not */
     bool levelling;        /* it is being told */
@@ -148,6 +149,8 @@ void usession_send(struct usession *us, struct str body);
 void usession_fields(const struct usession *us, struct buf *fields);
 /* Messages can go both ways from now on. */
 void usession_pipe_open(struct usession *us);
+/* A modern child: opens its subscriptions/listen anew, for up->listen_for. */
+void usession_listen(struct usession *us);
 /* The server would not take request id: it fails with e. */
 void usession_refused(struct usession *us, uint64_t id, const struct err *e);
 

@@ -1,6 +1,7 @@
 /* See watch_priv.h. Who wants to hear of which resource, and how the server is told: a legacy one
  * by resources/subscribe in the watch's own conversation, a modern HTTP one by a
- * subscriptions/listen stream with all URIs, opened anew when they change. */
+ * subscriptions/listen stream with all URIs, opened anew when they change; a modern child by the
+ * same in its own conversation. */
 #include "base/clock.h"
 #include "gateway/listen.h"
 #include "gateway/session.h"
@@ -79,7 +80,8 @@ static void sync_all(struct watched *m)
 
 static bool can_listen(const struct watched *m)
 {
-    return m->online && m->info.server.era == UP_MODERN && m->up->cfg->transport == MOUNT_HTTP;
+    return m->online && m->info.server.era == UP_MODERN &&
+           (m->up->cfg->transport == MOUNT_HTTP || m->up->home);
 }
 
 /* What the stream is to carry; false when that is nothing. */
@@ -143,6 +145,12 @@ static void open_listen(void *arg)
     struct buf params = {0};
     struct urequest *old = m->listen;
     m->listen = NULL;
+    if (m->up->home) { /* a child is listened to in its own conversation */
+        if (can_listen(m) && listen_params(m, &params))
+            upstream_listen_for(m->up, buf_str(&params));
+        buf_fini(&params);
+        return;
+    }
     if (can_listen(m) && listen_params(m, &params)) {
         m->listen = upstream_listen(m->up, buf_str(&params), on_listen_end, m);
         m->listen_ms = clock_ms();
