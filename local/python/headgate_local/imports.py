@@ -11,7 +11,7 @@ import pathlib
 import site
 import sys
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 SHIMS = pathlib.Path(__file__).parent / "shims"
 
@@ -36,6 +36,9 @@ class Siblings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Last among the finders: `import other` in tools/x.py finds tools/other.py, as the module that
     the workspace serves, and packages beside it."""
 
+    # What was imported so, for forget().
+    found: ClassVar[set[str]] = set()
+
     def __init__(self, folders: list[pathlib.Path]) -> None:
         self.folders = folders
 
@@ -51,9 +54,11 @@ class Siblings(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         for folder in self.folders:
             file = folder / f"{name}.py"
             if file.is_file():
+                self.found.add(name)
                 return importlib.machinery.ModuleSpec(name, self, origin=str(file))
             spec = importlib.machinery.PathFinder.find_spec(name, [str(folder)])
             if spec is not None and spec.origin is not None:
+                self.found.add(name)
                 return spec
         return None
 
@@ -84,6 +89,8 @@ def load(file: pathlib.Path, name: str) -> ModuleType:
 
 def forget() -> None:
     """Drops what an earlier load left, so that the next one reads the files again."""
-    for name in [each for each in sys.modules if each == "dynamic" or each.startswith("dynamic.")]:
+    roots = Siblings.found | {"dynamic"}
+    for name in [each for each in sys.modules if each.partition(".")[0] in roots]:
         del sys.modules[name]
+    Siblings.found.clear()
     importlib.invalidate_caches()

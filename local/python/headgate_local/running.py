@@ -108,27 +108,13 @@ def _address_space() -> int:
 # ---- Calling ---------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def alarm(seconds: float | None) -> Any:
-    """Raises CallTimedOut in the main thread when the time is over."""
-    if seconds is None:
-        yield
-        return
-    if seconds <= 0:
-        raise CallTimedOut
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-
 def ring(number: int, frame: Any) -> None:
     raise CallTimedOut
 
 
 def call_sync(component: Component, arguments: dict[str, Any], call: Call) -> Any:
-    """The value that a synchronous function returns (or an awaitable, when it made one)."""
+    """The value that a synchronous function returns (or an awaitable, when it made one). Raises
+    CallTimedOut when the call's time is over."""
     signature = component.signature
     given = signature.bind(arguments)
     for name in signature.contexts:
@@ -136,15 +122,29 @@ def call_sync(component: Component, arguments: dict[str, Any], call: Call) -> An
     token = CURRENT.set(call.context)
     speaker = logs.SPEAKER.set(component.name)
     try:
-        if not (call.deadline or component.memory_mb or signature.dependencies):
-            return collected(component.function(**given))
-        with alarm(call.left()), memory(component.memory_mb), contextlib.ExitStack() as stack:
-            for name, each in signature.dependencies.items():
-                given[name] = each.resolve(stack)
-            return collected(component.function(**given))
+        left = call.left()
+        if left is None:
+            return _run(component, given)
+        if left <= 0:
+            raise CallTimedOut
+        signal.setitimer(signal.ITIMER_REAL, left)
+        try:
+            return _run(component, given)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
     finally:
         logs.SPEAKER.reset(speaker)
         CURRENT.reset(token)
+
+
+def _run(component: Component, given: dict[str, Any]) -> Any:
+    dependencies = component.signature.dependencies
+    if not (component.memory_mb or dependencies):
+        return collected(component.function(**given))
+    with memory(component.memory_mb), contextlib.ExitStack() as stack:
+        for name, each in dependencies.items():
+            given[name] = each.resolve(stack)
+        return collected(component.function(**given))
 
 
 async def call_async(component: Component, arguments: dict[str, Any], call: Call) -> Any:

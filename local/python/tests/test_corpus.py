@@ -10,6 +10,7 @@ import sysconfig
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 CORPUS = pathlib.Path(__file__).parent / "corpus"
 
@@ -31,3 +32,11 @@ def test_the_corpus_is_as_expected(file: str) -> None:
         if got != expected:
             wrong.append((kind, name, expected, got))
     assert not wrong
+
+
+@pytest.mark.parametrize("file", ["native", "models"])
+def test_every_schema_of_the_corpus_is_a_schema(file: str) -> None:
+    for kind, _, said in json.loads((CORPUS / "expected" / f"{file}.json").read_text()):
+        if kind == "schemas":
+            for name in {"inputSchema", "outputSchema"} & set(said):
+                Draft202012Validator.check_schema(said[name])
