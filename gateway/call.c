@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "gateway/access.h"
+#include "gateway/approval.h"
 #include "gateway/audit_call.h"
 #include "gateway/call_stages.h"
 #include "gateway/catalog.h"
@@ -94,13 +95,23 @@ void call_admit(struct call *c, const struct call_sink *sink, void *arg)
     c->admitted = true;
     metric_add(metric_of(M_ADMITTED), 1);
     metric_add(metric_of(M_INFLIGHT), 1);
+    if (approval_needed(c) && (c->access.spends || !c->access.accepted)) {
+        c->live = true;
+        approval_begin(c);
+    } else {
+        call_go_on(c);
+    }
+    c->exchange = NULL;
+}
+
+void call_go_on(struct call *c)
+{
     if (stages_concern(c)) {
         c->live = true;
         stages_begin(c);
     } else {
         call_send(c);
     }
-    c->exchange = NULL;
 }
 
 bool call_start(struct call *c, struct err *e)
@@ -148,6 +159,7 @@ void call_finish(struct call *c, const struct outcome *o)
     if (o->kind == OUT_RESULT && c->sink->suspended && c->sink->suspended(c, o))
         return;
     ended(c, o->kind == OUT_FAILED ? M_FAILED : M_ANSWERED, outcome_name(o));
+    approval_cancel(c);
     if (c->stage)
         stages_done(c, o);
     c->sink->done(c, o);
@@ -169,6 +181,7 @@ void call_cancel(struct call *c)
     if (!c->live)
         return;
     ended(c, M_CANCELLED, "cancelled");
+    approval_cancel(c);
     if (c->stage)
         stages_cancel(c);
     upstream_cancel(c);

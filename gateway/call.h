@@ -94,6 +94,8 @@ struct call {
     struct {
         enum policy_effect effect;
         bool decided;
+        bool accepted;     /* a person accepted an earlier round of it */
+        uint64_t spends;   /* the sealed approval that it brings: good for one call; 0: none */
         struct str rule;   /* the rule that decided; empty: none */
         const char *limit; /* its limit, as a rate; NULL: none */
         strlist scopes;    /* refused for a scope: all that the operation takes; else NULL */
@@ -101,6 +103,7 @@ struct call {
     double progress; /* the last one that was told */
     bool progressed;
 
+    struct approval *approval; /* while a person is asked */
     struct urequest *ureq;
     struct relay *relay; /* when another shard has the conversation */
     struct stage *stage; /* between admission and sending: limits and cache; NULL: none */
@@ -118,6 +121,8 @@ bool call_start(struct call *c, struct err *e) MUST_USE;
 bool call_resolve(struct call *c, struct err *e) MUST_USE;
 /* The second half: counts it, passes it through limits and cache (call_stages.h) and sends it. */
 void call_admit(struct call *c, const struct call_sink *sink, void *arg);
+/* For the approval: the call, which is admitted and live, goes on to its limits and its server. */
+void call_go_on(struct call *c);
 /* Starts a call whose up, target and target_tok are set. Counted in metrics as upstream traffic
  * only. */
 void call_send(struct call *c);

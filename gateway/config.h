@@ -200,7 +200,8 @@ struct config {
     enum auth_type auth_type;
     struct auth_config auth;
     struct policy policy;
-    char *audit_file; /* NULL: no audit log */
+    bool human_approval; /* of tools that are believed to destroy */
+    char *audit_file;    /* NULL: no audit log */
     char *public_url; /* origin under which clients know the gateway, without '/'; NULL: not said */
 };
 

@@ -316,7 +316,6 @@ void config_check(struct config_draft *d)
 /* Variables of features that this version does not have; '*' stands for any rest. */
 static const char *const later_variables[] = {
     "SOURCE_*",
-    "MCP_REQUIRE_HUMAN_APPROVAL_FOR_DESTRUCTIVE",
     "EXTRA_PIP_PACKAGES",
 };
 

@@ -346,6 +346,17 @@ static const struct option config_rows[] = {
         .help = "What has one of these tags is hidden.",
     },
     {
+        .name = "humanApproval",
+        .type = OPT_BOOL,
+        OPT_AT(config_draft, c.human_approval),
+        .def = "true",
+        .env = {"MCP_REQUIRE_HUMAN_APPROVAL_FOR_DESTRUCTIVE"},
+        .flags = OPT_RELOAD,
+        .help =
+            "A person must accept calls of tools whose annotations say that they destroy, where "
+            "they are believed.",
+    },
+    {
         .name = "audit.file",
         .type = OPT_STRING,
         OPT_AT(config_draft, c.audit_file),

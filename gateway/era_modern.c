@@ -1,6 +1,7 @@
 /* The codec towards modern clients (MCP 2026-07-28): classification of requests, header validation,
  * results and errors as this revision shapes them. */
 #include "base/clock.h"
+#include "gateway/approval.h"
 #include "gateway/channel.h"
 #include "gateway/convert.h"
 #include "gateway/era.h"
@@ -552,10 +553,14 @@ static void start_retry(struct request *r)
               str_eq(st.mount, str_of(c->up->cfg->name));
     if (ok && st.kind == STATE_PARK) {
         park_retry(r, &st, binding);
+    } else if (ok && st.kind == STATE_APPROVE) {
+        approval_retry(c, &st);
+        call_admit(c, &modern_sink, r);
     } else if (ok && st.kind == STATE_RECALL && was_declined(r, st.questions)) {
         answer_declined(r);
     } else if (ok) {
         c->upstream_state = st.raw;
+        c->access.accepted = true;
         call_admit(c, &modern_sink, r);
     } else {
         request_error(r, 200, RPC_INVALID_PARAMS,
@@ -602,6 +607,21 @@ static void fill_call(struct request *r, uint32_t meta)
         c->log_level = era_log_level(json_str(d, level, &c->arena));
 }
 
+/* Nothing waits while a person thinks: the question goes out with a sealed state, and the retry is
+ * the call. */
+static void ask_approval(struct request *r)
+{
+    struct buf b = {0};
+    rpc_begin_result(&b, r->id);
+    buf_adds(&b, "{\"resultType\":\"input_required\",");
+    approval_question(&r->call, &b);
+    buf_adds(&b, ",\"_meta\":{\"" META_SERVER "\":");
+    lists_server_info(r->shard->config, &b);
+    buf_adds(&b, "}}}");
+    request_answer(r, 200, buf_str(&b));
+    buf_fini(&b);
+}
+
 static void start_call(struct request *r, uint32_t meta)
 {
     struct call *c = &r->call;
@@ -617,6 +637,8 @@ static void start_call(struct request *r, uint32_t meta)
         return;
     if (c->state_tok != JSON_NONE)
         start_retry(r);
+    else if (approval_needed(c) && approval_can_ask(c))
+        ask_approval(r);
     else
         call_admit(c, &modern_sink, r);
 }

@@ -1,6 +1,7 @@
 /* The codec towards servers of both eras. Params go through as they came; only the target's name,
  * reserved members of _meta and our own state are replaced. */
 #include "base/clock.h"
+#include "gateway/approval.h"
 #include "gateway/catalog.h"
 #include "gateway/convert.h"
 #include "gateway/era.h"
@@ -118,6 +119,8 @@ static void add_params(const struct call *c, bool to_modern, bool to_worker, uin
          k = json_next(d, c->params, k))
         if (json_str_eq(d, k, STR("inputResponses")) || json_str_eq(d, k, STR("requestState")))
             json_edit_remove(&es, d, c->params, k);
+    if (approval_needed(c))
+        approval_edit(c, to_modern, &es);
     json_edit_apply(&es, d, d->tok[c->params].off, d->tok[c->params].len, body);
 out:
     json_edits_fini(&es);

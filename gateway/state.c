@@ -4,7 +4,8 @@
 #include "base/clock.h"
 #include "base/json_canonical.h"
 
-static const char letters[] = {[STATE_PASS] = 'u', [STATE_PARK] = 'p', [STATE_RECALL] = 'r'};
+static const char letters[] = {
+    [STATE_PASS] = 'u', [STATE_PARK] = 'p', [STATE_RECALL] = 'r', [STATE_APPROVE] = 'a'};
 
 void state_binding(const struct call *c, uint8_t out[STATE_BINDING])
 {
@@ -33,6 +34,7 @@ void state_seal(const struct sealer *s, const uint8_t binding[STATE_BINDING],
                  (unsigned long long)st->park, (unsigned long long)st->nonce);
         break;
     case STATE_RECALL: buf_addf(&plain, "%llu\n", (unsigned long long)st->questions); break;
+    case STATE_APPROVE: buf_addf(&plain, "%llu\n", (unsigned long long)st->nonce); break;
     }
     buf_addc(out, '"');
     sealer_seal(s, "state", (struct str){(const char *)binding, STATE_BINDING}, buf_str(&plain),
@@ -70,6 +72,7 @@ bool state_parse(struct str rest, struct state *out)
         out->shard = (int)shard;
         return rest.n == 0;
     case 'r': out->kind = STATE_RECALL; return next_number(&rest, &out->questions) && rest.n == 0;
+    case 'a': out->kind = STATE_APPROVE; return next_number(&rest, &out->nonce) && rest.n == 0;
     default: return false;
     }
 }

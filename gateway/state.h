@@ -6,9 +6,10 @@
 #include "gateway/call.h"
 
 enum state_kind {
-    STATE_PASS,   /* the upstream's own state, inside ours */
-    STATE_PARK,   /* a live call waits for the answers */
-    STATE_RECALL, /* nothing waits: the retry is a call of its own */
+    STATE_PASS,    /* the upstream's own state, inside ours */
+    STATE_PARK,    /* a live call waits for the answers */
+    STATE_RECALL,  /* nothing waits: the retry is a call of its own */
+    STATE_APPROVE, /* nothing was sent: a person has to accept the call */
 };
 
 struct state {
@@ -19,8 +20,8 @@ struct state {
     /* PARK: who has the call, which one it is, and which of its rounds this is */
     struct str replica;
     int shard;
-    uint64_t park, nonce;
-    uint64_t questions; /* RECALL: how many there were */
+    uint64_t park, nonce; /* APPROVE: nonce alone */
+    uint64_t questions;   /* RECALL: how many there were */
 };
 
 enum { STATE_BINDING = 32 };

@@ -254,6 +254,9 @@ static void copy_call(struct relay *r, const struct call *c)
                             .upstream_state = copy(&a, c->upstream_state),
                             .state_tok = c->state_tok,
                             .caps = c->caps,
+                            .access.decided = c->access.decided,
+                            .access.effect = c->access.effect,
+                            .access.spends = c->access.spends,
                             .retry = copy(&a, c->retry)};
     r->twin.arena = a;
 }

@@ -128,8 +128,8 @@ class Idp:
         self.server.shutdown()
         self.server.server_close()
 
-    def add(self, alg: str, kid: str, index: int = 0, **more: Any) -> None:
-        self.keys[kid] = (alg, make_key(alg, index), more)
+    def add(self, kind: str, kid: str, index: int = 0, **more: Any) -> None:
+        self.keys[kid] = (kind, make_key(kind, index), more)
 
     def jwks(self) -> bytes:
         listed = [jwk(key, kid=kid, **more) for kid, (_, key, more) in self.keys.items()]
