@@ -175,8 +175,8 @@ struct config {
     int session_idle_ms;        /* 1 h */
     int startup_wait_ms;        /* how long the first lists wait for slow upstreams: 3000 */
     int drain_ms, lame_duck_ms; /* 25000; 0 on loopback else 5000 */
-    int header_ms, body_ms, keep_alive_ms; /* 10000, 30000, 75000 */
-    int parked_ms;                         /* 600000 */
+    int header_ms, body_ms, keep_alive_ms, store_op_ms; /* 10000, 30000, 75000, 50 */
+    int parked_ms;                                      /* 600000 */
     int parked_max, parked_per_principal, parked_per_upstream;
     uint8_t (*seal_keys)[32]; /* first mints */
     size_t seal_key_count;
@@ -187,7 +187,6 @@ struct config {
     char *store_prefix;
     char *store_password; /* secret; NULL: none, or in the URL or a file */
     char *store_password_file, *store_ca, *store_cert, *store_key;
-    int store_op_ms;
     size_t store_memory_bytes;
     struct limits_config limits;
     struct cache_config cache;

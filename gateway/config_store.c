@@ -32,12 +32,13 @@ static void check_password(struct config_draft *d)
 static void check_tls(struct config_draft *d)
 {
     const struct config *c = &d->c;
-    if (!c->store.tls && (c->store_ca || c->store_cert || c->store_key))
+    if (!c->store.tls && (c->store_ca || c->store_cert || c->store_key)) {
         config_report(d, false,
                       c->store_ca     ? "storeCa"
                       : c->store_cert ? "storeCert"
                                       : "storeKey",
                       "needs a store with TLS: write rediss:// or rediss+sentinel://");
+    }
     if (!c->store_cert != !c->store_key)
         config_report(d, false, c->store_cert ? "storeKey" : "storeCert",
                       "is missing: a certificate and its key go together");
@@ -59,10 +60,11 @@ void config_check_store(struct config_draft *d)
                                "0123456789._-")])
         config_report(d, false, "storePrefix",
                       "'%.64s' may hold only letters, digits, '.', '_' and '-'", c->store_prefix);
-    if (c->store.kind != STORE_IN_MEMORY && c->seal_keys_generated)
+    if (c->store.kind != STORE_IN_MEMORY && c->seal_keys_generated) {
         config_report(d, false, "sealKeys",
                       "are missing: what is kept in Redis is signed with them, and all replicas "
                       "need the same; make one with: openssl rand -base64 32");
+    }
     check_password(d);
     check_tls(d);
 }

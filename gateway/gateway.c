@@ -205,6 +205,17 @@ static void apply_config(struct gateway *gw, struct config *c)
     atomic_fetch_add(&gw->config_version, 1);
 }
 
+static bool same_store(const struct config *a, const struct config *b)
+{
+    struct buf was = {0}, is = {0};
+    store_url_format(&a->store, &was);
+    store_url_format(&b->store, &is);
+    bool same = str_eq(buf_str(&was), buf_str(&is)) && same_text(a->store_prefix, b->store_prefix);
+    buf_fini(&was);
+    buf_fini(&is);
+    return same;
+}
+
 bool gateway_reload(struct gateway *gw, struct err *e)
 {
     struct config_problems problems = {0};
@@ -223,9 +234,9 @@ bool gateway_reload(struct gateway *gw, struct err *e)
     if (!c)
         return false;
     if (!same_list(c->listen, gw->control.config->listen) ||
-        c->threads != gw->control.config->threads)
+        c->threads != gw->control.config->threads || !same_store(c, gw->control.config))
         log_warn("config.needs_restart",
-                 L_STR("what", "listen and threads take effect at the next start"));
+                 L_STR("what", "listen, threads and store take effect at the next start"));
     if (gw->audit)
         audit_reopen(gw->audit);
     log_info("config.reloaded", L_INT("upstreams", c->mount_count));

@@ -231,18 +231,18 @@ bool store_admit(struct store *s, struct store_op *op, const struct store_window
                &(struct store_request){.action = ACTION_ADMIT, .windows = w, .window_count = n}, r);
 }
 
-bool store_append(struct store *s, struct store_op *op, struct str key, int64_t seq,
-                  int64_t keep_from, struct str value, int64_t ttl_ms, struct store_reply *r)
+bool store_append(struct store *s, struct store_op *op, struct str key,
+                  const struct store_entry *entry, int64_t keep_from, int64_t ttl_ms,
+                  struct store_reply *r)
 {
+    int64_t seq = entry->seq, keep = keep_from < seq ? keep_from : seq;
     assert(ttl_ms > 0 && seq > 0 && seq <= (int64_t)1 << SEQ_MAX_BITS);
     const struct store_request q = {.action = ACTION_APPEND,
                                     .key = key,
-                                    .value = value,
+                                    .value = entry->value,
                                     .ttl_ms = ttl_ms,
                                     .seq = seq,
-                                    .keep_from = keep_from < 0     ? 0
-                                                 : keep_from > seq ? seq
-                                                                   : keep_from};
+                                    .keep_from = keep > 0 ? keep : 0};
     return run(s, op, &q, r);
 }
 

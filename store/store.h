@@ -132,11 +132,12 @@ bool store_admit(struct store *s, struct store_op *op, const struct store_window
 
 enum { STORE_READ_MAX = 128, STORE_READ_BYTES = 1024 * 1024 };
 
-/* Appends value as entry seq (1…2^52) and drops the entries before keep_from; the log lives for
- * ttl_ms from now. Sequence numbers rise; the writer chooses them, and begins at 1. OK; HELD: seq
- * is not above the last entry, whose number is in number. */
-bool store_append(struct store *s, struct store_op *op, struct str key, int64_t seq,
-                  int64_t keep_from, struct str value, int64_t ttl_ms, struct store_reply *r);
+/* Appends an entry, whose seq is 1…2^52, and drops those before keep_from; the log lives for ttl_ms
+ * from now. Sequence numbers rise; the writer chooses them, and begins at 1. OK; HELD: seq is not
+ * above the last entry's, which is in number. */
+bool store_append(struct store *s, struct store_op *op, struct str key,
+                  const struct store_entry *entry, int64_t keep_from, int64_t ttl_ms,
+                  struct store_reply *r);
 /* Reads what follows entry `after` (0: from the start), at most STORE_READ_MAX entries and
  * STORE_READ_BYTES (one entry at least): read on after the last one until count is 0. OK: entries
  * are what came next, without a gap (as long as the writer leaves none). ABSENT: what came next is

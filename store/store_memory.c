@@ -161,10 +161,11 @@ size_t store_memory_bytes(const struct store_memory *m)
 static struct shard *fullest(struct store_memory *m)
 {
     struct shard *most = &m->shards[0];
-    for (int i = 1; i < SHARDS; i++)
+    for (int i = 1; i < SHARDS; i++) {
         if (atomic_load_explicit(&m->shards[i].bytes, memory_order_relaxed) >
             atomic_load_explicit(&most->bytes, memory_order_relaxed))
             most = &m->shards[i];
+    }
     return most;
 }
 

@@ -65,10 +65,11 @@ struct store_redis_hub *store_redis_hub_new(const struct store_options *o, struc
     h->tls = tls;
     h->macs = store_macs_new(o->keys, o->key_count);
     redis_scripts_name(&h->names);
-    for (int i = 0; i < SCRIPTS; i++)
+    for (int i = 0; i < SCRIPTS; i++) {
         redis_encode(
             &h->greeting,
             (struct str[]){STR("SCRIPT"), STR("LOAD"), redis_script_text((enum redis_script)i)}, 3);
+    }
     atomic_init(&h->replicas, 1);
     return h;
 }
@@ -263,10 +264,11 @@ static void send_again(struct redis_store *rs, struct redis_pending old, const s
 {
     struct buf copy = {0};
     buf_add_str(&copy, *bytes);
-    for (int i = 0; i < SCRIPTS; i++)
+    for (int i = 0; i < SCRIPTS; i++) {
         send_own(
             rs, (struct str[]){STR("SCRIPT"), STR("LOAD"), redis_script_text((enum redis_script)i)},
             3);
+    }
     buf_add_str(&rs->commands, buf_str(&copy));
     buf_fini(&copy);
     const struct redis_command c = {old.n, old.key_at, old.key_n, old.script};
@@ -338,9 +340,16 @@ static void on_reply(struct redis_link *l)
     if (redis_is_error(n, "NOSCRIPT") && p.script >= 0 && !p.retried && !p.expired) {
         send_again(rs, p, &bytes);
     } else {
-        if (!redis_op_decode(rs->hub->macs, &p, key, &l->wire.replies, clock_wall_ms(),
-                             rs->base.entries, forged, &r) &&
-            n->type == REDIS_ERROR)
+        const struct redis_decoding d = {
+            .macs = rs->hub->macs,
+            .p = &p,
+            .key = key,
+            .reply = &l->wire.replies,
+            .wall_ms = clock_wall_ms(),
+            .entries = rs->base.entries,
+            .forged = forged,
+        };
+        if (!redis_op_decode(&d, &r) && n->type == REDIS_ERROR)
             complain(rs, n);
         note_forged(rs, forged);
         finish(rs, &p, &r);

@@ -117,13 +117,18 @@ struct redis_command {
 struct redis_command redis_op_encode(const struct store_redis_hub *hub,
                                      const struct store_request *q, struct buf *wrap,
                                      struct buf *out);
-/* What a reply to that command says. key as in the command; entries has room for
- * STORE_MEMBERS_MAX. Counts forgeries in forged[]. False: an error, which is no answer; r is AWAY.
- */
-bool redis_op_decode(const struct store_macs *macs, const struct redis_pending *p, struct str key,
-                     const struct redis_replies *reply, int64_t wall_ms,
-                     struct store_entry *entries, unsigned forged[FORGERIES],
-                     struct store_reply *r);
+/* What a reply is judged by. */
+struct redis_decoding {
+    const struct store_macs *macs;
+    const struct redis_pending *p;
+    struct str key; /* as in the command */
+    const struct redis_replies *reply;
+    int64_t wall_ms;
+    struct store_entry *entries; /* room for STORE_MEMBERS_MAX, lent to the answer */
+    unsigned *forged;            /* counted up, of FORGERIES */
+};
+/* What the reply to a command says. False: an error, which is no answer; r is AWAY. */
+bool redis_op_decode(const struct redis_decoding *d, struct store_reply *r);
 
 /* ---- store_redis_sub.c ---- */
 

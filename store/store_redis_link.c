@@ -180,10 +180,11 @@ static void on_greeting_reply(struct redis_link *l)
     const char *fault = NULL;
     if (l->at < l->steps)
         fault = step_fault(l, (enum greeting_step)l->step[l->at]);
-    else if (n->type == REDIS_ERROR)
+    else if (n->type == REDIS_ERROR) {
         fault = redis_is_error(n, "NOPERM")
                     ? "the user may not SCRIPT LOAD: see the ACL in docs/store.md"
                     : "the server refuses the scripts";
+    }
     l->at++;
     if (fault) {
         struct err e = {ERR_UNAVAILABLE, ""};

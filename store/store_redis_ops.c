@@ -202,78 +202,66 @@ struct redis_command redis_op_encode(const struct store_redis_hub *hub,
 
 /* ---- replies ---- */
 
-/* What decoding needs at hand. */
-struct decoding {
-    const struct store_macs *macs;
-    const struct redis_pending *p;
-    struct str key;
-    const struct redis_replies *reply;
-    int64_t wall_ms;
-    struct store_entry *entries;
-    unsigned *forged;
-    struct store_reply *r;
-};
-
-static bool open_value(const struct decoding *d, enum store_purpose purpose, int64_t seq,
+static bool open_value(const struct redis_decoding *d, enum store_purpose purpose, int64_t seq,
                        struct str raw, struct str *out)
 {
     return store_mac_open(d->macs, &(struct store_place){purpose, d->key, seq}, raw, d->wall_ms,
                           out);
 }
 
-static void got_value(const struct decoding *d)
+static void got_value(const struct redis_decoding *d, struct store_reply *r)
 {
     const struct redis_node *n = &d->reply->nodes[0];
     bool wrong_type = redis_is_error(n, "WRONGTYPE");
-    d->r->status = STORE_ABSENT;
+    r->status = STORE_ABSENT;
     if (n->type == REDIS_TEXT && n->text.n == 0)
         return;
     if (!wrong_type && n->type == REDIS_TEXT && n->text.n <= VALUE_BYTES_MAX &&
-        open_value(d, STORE_FOR_VALUE, 0, n->text, &d->r->value))
-        d->r->status = STORE_OK;
+        open_value(d, STORE_FOR_VALUE, 0, n->text, &r->value))
+        r->status = STORE_OK;
     else
         d->forged[FORGED_VALUE]++;
 }
 
 /* What follows the script's head of `from` values: number, envelope, … An entry that is not ours
  * breaks the log: what came next is not known. */
-static void got_log(const struct decoding *d)
+static void got_log(const struct redis_decoding *d, struct store_reply *r)
 {
     size_t n = (size_t)d->reply->nodes[0].number;
     int64_t last = d->p->seq;
     bool joins = redis_item_number(d->reply, 2, 0) == 1 || last == 0;
-    for (size_t i = 3; i + 1 < n && d->r->count < STORE_READ_MAX; i += 2) {
+    for (size_t i = 3; i + 1 < n && r->count < STORE_READ_MAX; i += 2) {
         const struct redis_node *raw = redis_item(d->reply, i + 1);
-        struct store_entry *e = &d->entries[d->r->count];
+        struct store_entry *e = &d->entries[r->count];
         e->seq = redis_item_number(d->reply, i, 0);
         if (!raw || e->seq <= last || !open_value(d, STORE_FOR_LOG, e->seq, raw->text, &e->value)) {
             d->forged[FORGED_LOG]++;
-            joins = joins && d->r->count > 0; /* those before it are good */
+            joins = joins && r->count > 0; /* those before it are good */
             break;
         }
-        joins = joins && (d->p->seq > 0 || d->r->count > 0 || e->seq == 1);
+        joins = joins && (d->p->seq > 0 || r->count > 0 || e->seq == 1);
         last = e->seq;
-        d->r->count++;
+        r->count++;
     }
-    d->r->entries = d->entries;
-    if (!joins || (d->r->count == 0 && d->p->seq == 0))
-        *d->r = (struct store_reply){.status = STORE_ABSENT};
+    r->entries = d->entries;
+    if (!joins || (r->count == 0 && d->p->seq == 0))
+        *r = (struct store_reply){.status = STORE_ABSENT};
 }
 
-static void got_members(const struct decoding *d)
+static void got_members(const struct redis_decoding *d, struct store_reply *r)
 {
     size_t n = (size_t)d->reply->nodes[0].number;
-    for (size_t i = 2; i < n && d->r->count < STORE_MEMBERS_MAX; i++) {
+    for (size_t i = 2; i < n && r->count < STORE_MEMBERS_MAX; i++) {
         const struct redis_node *raw = redis_item(d->reply, i);
-        struct store_entry *e = &d->entries[d->r->count];
+        struct store_entry *e = &d->entries[r->count];
         e->seq = 0;
         if (raw && open_value(d, STORE_FOR_MEMBER, 0, raw->text, &e->value))
-            d->r->count++;
+            r->count++;
         else
             d->forged[FORGED_MEMBER]++;
     }
-    d->r->entries = d->entries;
-    d->r->status = d->r->count ? STORE_OK : STORE_ABSENT;
+    r->entries = d->entries;
+    r->status = r->count ? STORE_OK : STORE_ABSENT;
 }
 
 static enum store_forgery forgery_of(enum store_action a)
@@ -285,29 +273,29 @@ static enum store_forgery forgery_of(enum store_action a)
 }
 
 /* A script's {status, forged, …}. */
-static bool got_script(const struct decoding *d)
+static bool got_script(const struct redis_decoding *d, struct store_reply *r)
 {
     int64_t status = redis_item_number(d->reply, 0, -1);
     if (status < STORE_OK || status > STORE_HELD)
         return false;
-    d->r->status = (enum store_status)status;
+    r->status = (enum store_status)status;
     d->forged[forgery_of((enum store_action)d->p->action)] +=
         redis_item_number(d->reply, 1, 0) == 1;
-    d->r->number = redis_item_number(d->reply, 2, 0);
+    r->number = redis_item_number(d->reply, 2, 0);
     switch ((enum redis_script)d->p->script) {
     case SCRIPT_ADMIT:
-        d->r->window = (size_t)redis_item_number(d->reply, 3, 0);
-        d->r->retry_ms = redis_item_number(d->reply, 4, 0);
-        return d->r->window < STORE_WINDOWS_MAX;
+        r->window = (size_t)redis_item_number(d->reply, 3, 0);
+        r->retry_ms = redis_item_number(d->reply, 4, 0);
+        return r->window < STORE_WINDOWS_MAX;
     case SCRIPT_READ:
-        d->r->number = 0;
+        r->number = 0;
         if (status == STORE_OK)
-            got_log(d);
+            got_log(d, r);
         return true;
     case SCRIPT_MEMBERS:
-        d->r->number = 0;
+        r->number = 0;
         if (status == STORE_OK)
-            got_members(d);
+            got_members(d, r);
         return true;
     case SCRIPT_DEL_IF:
     case SCRIPT_EXTEND:
@@ -319,36 +307,36 @@ static bool got_script(const struct decoding *d)
 }
 
 /* The number of what was removed. */
-static bool got_removed(const struct decoding *d)
+static bool got_removed(const struct redis_decoding *d, struct store_reply *r)
 {
     const struct redis_node *n = &d->reply->nodes[0];
     if (redis_is_error(n, "WRONGTYPE")) {
         d->forged[forgery_of((enum store_action)d->p->action)]++;
-        d->r->status = STORE_ABSENT;
+        r->status = STORE_ABSENT;
         return true;
     }
-    d->r->status = n->number > 0 ? STORE_OK : STORE_ABSENT;
+    r->status = n->number > 0 ? STORE_OK : STORE_ABSENT;
     return n->type == REDIS_NUMBER;
 }
 
-static bool decode(const struct decoding *d)
+static bool decode(const struct redis_decoding *d, struct store_reply *r)
 {
     const struct redis_node *n = &d->reply->nodes[0];
     if (d->p->script >= 0)
-        return n->type == REDIS_LIST && got_script(d);
+        return n->type == REDIS_LIST && got_script(d, r);
     switch ((enum store_action)d->p->action) {
     case ACTION_GET:
         if (n->type == REDIS_ERROR && !redis_is_error(n, "WRONGTYPE"))
             return false;
-        got_value(d);
+        got_value(d, r);
         return true;
     case ACTION_SET:
-        d->r->status = n->type == REDIS_NIL ? STORE_HELD : STORE_OK;
+        r->status = n->type == REDIS_NIL ? STORE_HELD : STORE_OK;
         return n->type == REDIS_NIL || (n->type == REDIS_TEXT && str_eq(n->text, STR("OK")));
     case ACTION_DEL:
-    case ACTION_LEAVE: return got_removed(d);
-    case ACTION_PUBLISH: d->r->status = STORE_OK; return n->type == REDIS_NUMBER;
-    case ACTIONS: d->r->status = STORE_OK; return n->type != REDIS_ERROR;
+    case ACTION_LEAVE: return got_removed(d, r);
+    case ACTION_PUBLISH: r->status = STORE_OK; return n->type == REDIS_NUMBER;
+    case ACTIONS: r->status = STORE_OK; return n->type != REDIS_ERROR;
     case ACTION_DEL_IF:
     case ACTION_EXTEND:
     case ACTION_ADMIT:
@@ -360,14 +348,8 @@ static bool decode(const struct decoding *d)
     return false;
 }
 
-bool redis_op_decode(const struct store_macs *macs, const struct redis_pending *p, struct str key,
-                     const struct redis_replies *reply, int64_t wall_ms,
-                     struct store_entry *entries, unsigned forged[FORGERIES], struct store_reply *r)
+bool redis_op_decode(const struct redis_decoding *d, struct store_reply *r)
 {
     (void)store_answer(r, STORE_AWAY);
-    const struct decoding d = {macs, p, key, reply, wall_ms, entries, forged, r};
-    if (decode(&d))
-        return true;
-    (void)store_answer(r, STORE_AWAY);
-    return false;
+    return decode(d, r) || !store_answer(r, STORE_AWAY);
 }

@@ -46,7 +46,8 @@ static void note_reply(const struct store_macs *m, const struct redis_pending *p
     static struct store_entry entries[STORE_MEMBERS_MAX];
     unsigned forged[FORGERIES] = {0};
     struct store_reply r;
-    bool ok = redis_op_decode(m, p, STR("k"), reply, 1000, entries, forged, &r);
+    const struct redis_decoding d = {m, p, STR("k"), reply, 1000, entries, forged};
+    bool ok = redis_op_decode(&d, &r);
     assert(ok || r.status == STORE_AWAY);
     assert(r.status <= STORE_AWAY && r.window < STORE_WINDOWS_MAX);
     assert(r.value.n == 0 || str_eq(r.value, STR("v")));

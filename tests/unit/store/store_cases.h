@@ -199,8 +199,8 @@ static void a_log_is_read_on_from_where_the_reader_was(void **state)
     struct str k = key_of("log");
     assert_int_equal(DO(store, read, k, 0), STORE_ABSENT);
     for (int i = 1; i <= 5; i++)
-        assert_int_equal(DO(store, append, k, i, 0, ((struct str){"abcde" + i - 1, 1}), 60000),
-                         STORE_OK);
+        assert_int_equal(
+            DO(store, append, k, ENTRY(i, ((struct str){"abcde" + i - 1, 1})), 0, 60000), STORE_OK);
     assert_int_equal(DO(other, read, k, 0), STORE_OK);
     assert_entries("1=a,2=b,3=c,4=d,5=e,");
     assert_int_equal(DO(other, read, k, 3), STORE_OK);
@@ -215,7 +215,7 @@ static void a_reader_learns_that_entries_are_gone(void **state)
     (void)state;
     struct str k = key_of("trimmed");
     for (int i = 1; i <= 6; i++)
-        assert_int_equal(DO(store, append, k, i, i - 2, STR("v"), 60000), STORE_OK);
+        assert_int_equal(DO(store, append, k, ENTRY(i, STR("v")), i - 2, 60000), STORE_OK);
     assert_int_equal(DO(other, read, k, 0), STORE_ABSENT);
     assert_int_equal(DO(other, read, k, 3), STORE_ABSENT);
     assert_int_equal(DO(other, read, k, 4), STORE_OK);
@@ -226,11 +226,11 @@ static void a_second_writer_learns_where_the_log_ends(void **state)
 {
     (void)state;
     struct str k = key_of("writers");
-    assert_int_equal(DO(store, append, k, 1, 0, STR("a"), 60000), STORE_OK);
-    assert_int_equal(DO(store, append, k, 2, 0, STR("b"), 60000), STORE_OK);
-    assert_int_equal(DO(other, append, k, 1, 0, STR("x"), 60000), STORE_HELD);
+    assert_int_equal(DO(store, append, k, ENTRY(1, STR("a")), 0, 60000), STORE_OK);
+    assert_int_equal(DO(store, append, k, ENTRY(2, STR("b")), 0, 60000), STORE_OK);
+    assert_int_equal(DO(other, append, k, ENTRY(1, STR("x")), 0, 60000), STORE_HELD);
     assert_int_equal(last.r.number, 2);
-    assert_int_equal(DO(other, append, k, 3, 0, STR("c"), 60000), STORE_OK);
+    assert_int_equal(DO(other, append, k, ENTRY(3, STR("c")), 0, 60000), STORE_OK);
     assert_int_equal(DO(store, read, k, 0), STORE_OK);
     assert_entries("1=a,2=b,3=c,");
 }
@@ -241,7 +241,7 @@ static void a_long_log_is_read_in_pieces(void **state)
     enum { ENTRIES = STORE_READ_MAX + 10 };
     struct str k = key_of("long");
     for (int i = 1; i <= ENTRIES; i++)
-        assert_int_equal(DO(store, append, k, i, 0, STR("v"), 60000), STORE_OK);
+        assert_int_equal(DO(store, append, k, ENTRY(i, STR("v")), 0, 60000), STORE_OK);
     assert_int_equal(DO(store, read, k, 0), STORE_OK);
     assert_int_equal(last.r.count, STORE_READ_MAX);
     assert_int_equal(DO(store, read, k, STORE_READ_MAX), STORE_OK);
@@ -254,9 +254,9 @@ static void large_entries_are_read_in_pieces(void **state)
     struct str k = key_of("heavy");
     char *big = memset(xmalloc(STORE_VALUE_MAX), 'x', STORE_VALUE_MAX);
     struct str whole = {big, STORE_VALUE_MAX}, half = {big, STORE_READ_BYTES / 2};
-    assert_int_equal(DO(store, append, k, 1, 0, half, 60000), STORE_OK);
-    assert_int_equal(DO(store, append, k, 2, 0, half, 60000), STORE_OK);
-    assert_int_equal(DO(store, append, k, 3, 0, whole, 60000), STORE_OK);
+    assert_int_equal(DO(store, append, k, ENTRY(1, half), 0, 60000), STORE_OK);
+    assert_int_equal(DO(store, append, k, ENTRY(2, half), 0, 60000), STORE_OK);
+    assert_int_equal(DO(store, append, k, ENTRY(3, whole), 0, 60000), STORE_OK);
     assert_int_equal(DO(store, read, k, 0), STORE_OK);
     assert_int_equal(last.r.count, 2);
     assert_int_equal(DO(store, read, k, 2), STORE_OK);

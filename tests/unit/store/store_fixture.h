@@ -81,6 +81,9 @@ static inline enum store_status finish(bool now, const struct store_reply *r)
         finish(now_, &answer_);                                                                    \
     })
 
+/* One for a log. */
+#define ENTRY(number, bytes) (&(const struct store_entry){number, bytes})
+
 static inline void assert_value(const char *want)
 {
     buf_addc(&last.value, '\0');

@@ -113,12 +113,12 @@ static void no_foreign_entry_of_a_log_is_served(void **state)
         if (got != STORE_ABSENT || last.r.count || forged_so_far() != before + 1)
             fail_msg("%s: %d, forged %lld", what, got, (long long)(forged_so_far() - before));
         (void)leave(i, k);
-        got = DO(store, append, k, 3, 0, STR("ours"), 60000);
+        got = DO(store, append, k, ENTRY(3, STR("ours")), 0, 60000);
         if (got != STORE_OK && got != STORE_HELD)
             fail_msg("%s: %d", what, got);
         assert_int_equal(DO(store, read, k, 0), STORE_ABSENT);
         assert_true(DO(store, del, k) == STORE_OK);
-        assert_int_equal(DO(store, append, k, 1, 0, STR("ours"), 60000), STORE_OK);
+        assert_int_equal(DO(store, append, k, ENTRY(1, STR("ours")), 0, 60000), STORE_OK);
         assert_int_equal(DO(store, read, k, 0), STORE_OK);
         assert_entries("1=ours,");
         assert_int_equal(DO(store, del, k), STORE_OK);
@@ -129,10 +129,10 @@ static void entries_before_a_forged_one_are_served_and_none_after(void **state)
 {
     (void)state;
     struct str k = key_of("tail");
-    assert_int_equal(DO(store, append, k, 1, 0, STR("a"), 60000), STORE_OK);
-    assert_int_equal(DO(store, append, k, 2, 0, STR("b"), 60000), STORE_OK);
+    assert_int_equal(DO(store, append, k, ENTRY(1, STR("a")), 0, 60000), STORE_OK);
+    assert_int_equal(DO(store, append, k, ENTRY(2, STR("b")), 0, 60000), STORE_OK);
     assert_done(admin(redis.port, "XADD %.*s 3-0 v forged", STR_FMT(k)));
-    assert_int_equal(DO(store, append, k, 4, 0, STR("d"), 60000), STORE_OK);
+    assert_int_equal(DO(store, append, k, ENTRY(4, STR("d")), 0, 60000), STORE_OK);
     assert_int_equal(DO(store, read, k, 0), STORE_OK);
     assert_entries("1=a,2=b,");
     assert_int_equal(DO(store, read, k, 2), STORE_ABSENT);
