@@ -9,7 +9,7 @@
 
 static const struct era_features legacy_rows[] = {
     {.version = "2024-11-05"},
-    {.version = "2025-03-26", .audio = true},
+    {.version = "2025-03-26", .audio = true, .batches = true},
     {.version = "2025-06-18", .audio = true, .resource_link = true},
     {.version = "2025-11-25", .audio = true, .resource_link = true, .priming = true, .url = true},
 };
@@ -21,6 +21,12 @@ const struct era_features *era_legacy(struct str version)
         if (str_eq(version, str_of(legacy_rows[i].version)))
             return &legacy_rows[i];
     return NULL;
+}
+
+bool era_batches(const char *version)
+{
+    const struct era_features *f = era_legacy(str_of(version));
+    return f && f->batches;
 }
 
 const char *era_latest_legacy(void)

@@ -5,17 +5,22 @@
 
 #include "gateway/mcp_http.h"
 
+struct session;
+
 /* What a legacy revision has; the rows differ, the code does not. */
 struct era_features {
     const char *version;
     bool audio;         /* since 2025-03-26 */
     bool resource_link; /* since 2025-06-18; structuredContent too */
+    bool batches;       /* several messages in one array: 2025-03-26 only */
     bool priming;       /* events with an id and no data: 2025-11-25 */
     bool url;           /* URL elicitation, tools in sampling: 2025-11-25 */
 };
 
 /* The row of a legacy revision, or NULL. */
 const struct era_features *era_legacy(struct str version);
+/* Has that revision batches? */
+bool era_batches(const char *version);
 /* The newest legacy revision. */
 const char *era_latest_legacy(void);
 /* The modern revision. */
@@ -45,6 +50,12 @@ bool era_header_decode(struct buf *out, struct str value) MUST_USE;
 /* The request's downstream codecs: r is read and classified; they answer. */
 void era_modern_request(struct request *r);
 void era_legacy_request(struct request *r);
+/* The id of r's session; p is NULL when it names none. */
+struct str era_legacy_session_id(const struct request *r);
+/* That session. NULL: there is none, and r is answered or on its way elsewhere. */
+struct session *era_legacy_session(struct request *r);
+/* r's text is an array: splits it, or refuses it. */
+void era_legacy_batch(struct request *r);
 /* Which of them is it? Answers itself and returns false when it is neither (400 …). */
 bool era_classify(struct request *r, bool *modern) MUST_USE;
 

@@ -454,31 +454,39 @@ static void without_session(struct request *r)
                                 : "the header Mcp-Session-Id is missing; initialize first");
 }
 
+struct str era_legacy_session_id(const struct request *r)
+{
+    return r->channel ? channel_session(r->channel)
+                      : http1_value(r->x->head, STR("Mcp-Session-Id"));
+}
+
+struct session *era_legacy_session(struct request *r)
+{
+    struct session_place at =
+        r->channel ? session_here(r->shard, r->call.principal, channel_session(r->channel))
+                   : session_find(r->x);
+    if (at.shard || at.elsewhere || at.given_away)
+        mcp_http_send_away(request_give_up(r), &at);
+    else if (!at.ss)
+        (void)refuse(r, 404, RPC_INVALID_REQUEST, "no such session; initialize again");
+    return at.ss;
+}
+
 void era_legacy_request(struct request *r)
 {
-    struct str id =
-        r->channel ? channel_session(r->channel) : http1_value(r->x->head, STR("Mcp-Session-Id"));
     struct str version =
         r->channel ? (struct str){0} : http1_value(r->x->head, STR("MCP-Protocol-Version"));
     if (version.p && !era_legacy(version)) {
         (void)refuse(r, 400, RPC_INVALID_REQUEST, "MCP-Protocol-Version is not supported");
         return;
     }
-    if (!id.p) {
+    if (!era_legacy_session_id(r).p) {
         without_session(r);
         return;
     }
-    struct session_place at =
-        r->channel ? session_here(r->shard, r->call.principal, id) : session_find(r->x);
-    struct session *ss = at.ss;
-    if (at.shard || at.elsewhere || at.given_away) {
-        mcp_http_send_away(request_give_up(r), &at);
+    struct session *ss = era_legacy_session(r);
+    if (!ss)
         return;
-    }
-    if (!ss) {
-        (void)refuse(r, 404, RPC_INVALID_REQUEST, "no such session; initialize again");
-        return;
-    }
     session_add_request(ss, r);
     switch (r->msg.kind) {
     case RPC_REQUEST: session_request(r); break;

@@ -3,6 +3,7 @@
 #include "gateway/mcp_http.h"
 
 #include "base/clock.h"
+#include "gateway/channel.h"
 #include "gateway/era.h"
 #include "gateway/gate.h"
 #include "gateway/owner.h"
@@ -324,10 +325,10 @@ void request_start_call(struct request *r, const struct call_sink *sink)
     buf_fini(&b);
 }
 
-static void parse_failed(struct request *r, const struct err *e, int code)
+void request_invalid(struct request *r, int code, const char *why)
 {
     struct buf b = {0};
-    rpc_error(&b, (struct str){0}, code, str_of(e->msg), (struct str){0});
+    rpc_error(&b, (struct str){0}, code, str_of(why), (struct str){0});
     request_answer(r, 400, buf_str(&b));
     buf_fini(&b);
 }
@@ -352,11 +353,15 @@ static void read_message(struct request *r)
     struct err e;
     bool modern;
     if (!json_parse(&r->doc, x->body.p, x->body.n, &e)) {
-        parse_failed(r, &e, e.kind == ERR_TOO_LARGE ? RPC_INVALID_REQUEST : RPC_PARSE_ERROR);
+        request_invalid(r, e.kind == ERR_TOO_LARGE ? RPC_INVALID_REQUEST : RPC_PARSE_ERROR, e.msg);
+        return;
+    }
+    if (json_is(&r->doc, 0, JSON_ARRAY) && !(r->channel && r->channel->nested)) {
+        era_legacy_batch(r);
         return;
     }
     if (!rpc_read(&r->doc, &r->msg, &e)) {
-        parse_failed(r, &e, RPC_INVALID_REQUEST);
+        request_invalid(r, RPC_INVALID_REQUEST, e.msg);
         return;
     }
     r->id = json_raw(&r->doc, r->msg.id);

@@ -64,6 +64,8 @@ struct exchange *request_give_up(struct request *r);
 void request_move(struct request *r, struct shard *to);
 /* The same with an error built from code and text; data raw JSON or empty. */
 void request_error(struct request *r, int status, int code, struct str message, struct str data);
+/* r's text is no request: 400 with an error without id, and frees r. */
+void request_invalid(struct request *r, int code, const char *why);
 /* Adds Retry-After to the answer's head, if that is still to be written and seconds > 0. */
 void request_retry_after(struct request *r, int seconds);
 /* Sends a message before the answer: begins the stream if needed. False when the client is gone and

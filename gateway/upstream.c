@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "gateway/cache.h"
 #include "gateway/convert.h"
+#include "gateway/era.h"
 #include "gateway/session.h"
 #include "gateway/usession.h"
 
@@ -169,6 +170,7 @@ static void on_timeout(void *arg)
         urequest_fail(r, &e);
 }
 
+enum { MAX_BATCH = 1000 };
 enum { ASK_SLACK_MS = 5000, LEFTOVER_MS = 5000, PROBE_MS = 10000, CLOSE_POLL_MS = 100 };
 
 /* Sets the next deadline: ms from now, but never past the hard maximum; a question to a person
@@ -607,12 +609,33 @@ static void take_request(struct usession *us, struct urequest *r, const struct r
     }
 }
 
+/* Several messages in one text, as servers of 2025-03-26 may send them. */
+static bool take_batch(struct upstream *u, struct usession *us, struct urequest *r, struct err *e)
+{
+    const struct json_doc *d = &u->shard->scratch_doc;
+    uint32_t count = d->tok[0].count, n = 0;
+    if (count == 0 || count > MAX_BATCH)
+        return err_set(e, ERR_BAD_UPSTREAM, "upstream %s sent a batch of %u messages", u->cfg->name,
+                       count);
+    struct str *parts = xcalloc(count, sizeof *parts); /* each part is parsed into the same doc */
+    for (uint32_t k = json_first(d, 0); k != JSON_NONE; k = json_next(d, 0, k))
+        parts[n++] = json_raw(d, k);
+    bool ok = true;
+    for (uint32_t i = 0; i < n && ok && us->state != US_CLOSED; i++)
+        ok = parts[i].p[0] != '[' && upstream_message(u, us, r && r->ended ? NULL : r, parts[i], e);
+    free(parts);
+    return ok;
+}
+
 bool upstream_message(struct upstream *u, struct usession *us, struct urequest *r, struct str text,
                       struct err *e)
 {
     struct json_doc *d = &u->shard->scratch_doc;
     struct rpc_msg m;
-    if (!json_parse(d, text.p, text.n, e) || !rpc_read(d, &m, e)) {
+    bool parsed = json_parse(d, text.p, text.n, e);
+    if (parsed && json_is(d, 0, JSON_ARRAY) && us && era_batches(us->info.version))
+        return take_batch(u, us, r, e);
+    if (!parsed || !rpc_read(d, &m, e)) {
         char why[sizeof e->msg];
         memcpy(why, e->msg, sizeof why);
         return err_set(e, ERR_BAD_UPSTREAM, "upstream %s sent what is not JSON-RPC: %.200s",
