@@ -31,7 +31,7 @@ struct upstream {
     struct shard *home;       /* stdio and HTTP+SSE: the shard that has the shared pipe */
     bool sse;                 /* HTTP+SSE, as configured or found out */
     enum up_era era;          /* as known on this shard */
-    bool child_legacy;        /* stdio: the probe failed; the handshake comes at once from now on */
+    int64_t child_legacy_ms;  /* stdio: until then it counts as legacy, and is not probed */
     struct local_pool *local; /* local mounts, on their home shard */
     char *listen_for; /* params of a child's subscriptions/listen; NULL: changes of its lists */
     uint64_t next_id;

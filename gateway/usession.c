@@ -7,7 +7,7 @@
  * the watch
  *
  * A child of unknown era is asked server/discover first; an error, silence or its exit means
- * legacy. */
+ * legacy, and after the last two another child takes its place. */
 #include "gateway/usession.h"
 
 #include "base/clock.h"
@@ -17,7 +17,13 @@
 
 #include <stdlib.h>
 
-enum { HANDSHAKE_MS = 30000, CHILD_PROBE_MS = 3000, STREAM_WAIT_MS = 250, STREAM_TAKEN_MS = 10000 };
+enum {
+    HANDSHAKE_MS = 30000,
+    CHILD_PROBE_MS = 3000,
+    LEGACY_VERDICT_MS = 3600 * 1000,
+    STREAM_WAIT_MS = 250,
+    STREAM_TAKEN_MS = 10000
+};
 
 static void open_stream(void *arg);
 
@@ -155,11 +161,30 @@ static void reset(struct usession *us)
     us->level = LOG_LEVEL_NONE;
 }
 
+/* A child that was asked what it is before the handshake, and broke of it, was a throw-away: the
+ * conversation goes on opening with a fresh one, which is not asked. */
+static bool starts_over(struct usession *us, const struct err *e)
+{
+    struct urequest *r;
+    if (us->state != US_OPENING || !us->probed)
+        return false;
+    log_info("upstream.probe_broke_it", L_STR("upstream", us->up->cfg->name), L_ERR(e));
+    us->probed = false;
+    us->up->child_legacy_ms = clock_ms() + LEGACY_VERDICT_MS;
+    us->state = US_IDLE; /* so that what asked does nothing now */
+    reset(us);
+    while ((r = TAILQ_FIRST(&us->reqs)))
+        urequest_fail(r, e);
+    us->state = US_OPENING;
+    us->pipe = stdio_start(us);
+    return true;
+}
+
 void usession_broken(struct usession *us, const struct err *e)
 {
-    if (us->state == US_CLOSED)
-        return;
     struct err copy = *e;
+    if (us->state == US_CLOSED || starts_over(us, &copy))
+        return;
     us->state = US_IDLE;
     reset(us);
     fail_all(us, &copy);
@@ -328,6 +353,7 @@ static void ready(struct usession *us)
     if (us->owner)
         session_usession_ready(us->owner, us, us->again);
     us->again = true;
+    us->probed = false;
     if (us->pipe && us->info.era == UP_MODERN && !us->owner && !us->pooled)
         usession_listen(us);
     if (us->worker)
@@ -441,21 +467,23 @@ static void on_child_probe(struct urequest *r, const struct rpc_msg *m, const st
 {
     struct usession *us = r->us;
     struct err bad;
-    (void)e;
-    us->up->child_legacy = true; /* also when it exits now: begun again without the probe */
     if (us->state != US_OPENING || !us->pipe)
         return;
     server_info_fini(&us->info);
     if (m && m->result != JSON_NONE && era_upstream_judge(m) == UP_MODERN &&
         era_upstream_read_discover(m->doc, m->result, &us->info, &bad)) {
-        us->up->child_legacy = false;
+        us->probed = false;
         ready(us);
     } else if (us->up->cfg->era == ERA_PIN_MODERN) {
         (void)err_set(&bad, ERR_BAD_UPSTREAM,
                       "upstream %s is pinned to era: modern but does not answer server/discover",
                       us->up->cfg->name);
+        us->probed = false;
         usession_broken(us, &bad);
+    } else if (e) {
+        usession_broken(us, e); /* silence: it may hang */
     } else {
+        us->up->child_legacy_ms = clock_ms() + LEGACY_VERDICT_MS;
         initialize(us);
     }
 }
@@ -469,11 +497,12 @@ void usession_pipe_open(struct usession *us)
         upstream_session_moved(u);
         return;
     }
-    if (u->sse || u->cfg->era == ERA_PIN_LEGACY || u->child_legacy) {
+    if (u->sse || u->cfg->era == ERA_PIN_LEGACY || clock_ms() < u->child_legacy_ms) {
         initialize(us);
         return;
     }
     us->info.era = UP_MODERN;
+    us->probed = u->cfg->era != ERA_PIN_MODERN;
     (void)urequest_own(u, us, STR("server/discover"), (struct str){0}, CHILD_PROBE_MS,
                        on_child_probe, NULL);
 }

@@ -80,6 +80,7 @@ struct usession {
     struct timer settle;          /* after it, until the GET stream is open */
     struct resume resume;         /* of that */
     struct urequest *listen;      /* of a modern child */
+    bool probed;                  /* stdio, opening: it was asked what it is before the handshake */
     bool no_stream;
     int level;             /* as the server was told on behalf of calls; LOG_LEVEL_NONE: not */
     bool levelling;        /* it is being told */

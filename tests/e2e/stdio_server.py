@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from typing import Any
 
 from mockcore import Context, InputRequired, RpcError, demo, text
@@ -28,7 +29,7 @@ class Pipe:
         self.options, self.era = options, options.era
         self.service = demo(options.name)
         self.version = ""
-        self.ready = False
+        self.ready = self.spoilt = False
         self.level: str | None = None
         self.subscribed: set[str] = set()
         self.asked: dict[int, asyncio.Future[Any]] = {}
@@ -180,6 +181,8 @@ class Pipe:
     def _legacy(self, ctx: Context, message: dict[str, Any]) -> Any:
         """The session's own methods; False: it is one of the service's."""
         method, params = ctx.method, ctx.params
+        if method == "initialize" and self.spoilt:
+            os._exit(1)
         if method == "initialize":
             asked = params["protocolVersion"]
             self.version = asked if asked in LEGACY else LEGACY[-1]
@@ -191,6 +194,9 @@ class Pipe:
         if method == "server/discover":
             if self.options.exit_on_probe:
                 os._exit(1)
+            if self.options.hang_on_probe:
+                time.sleep(3600)
+            self.spoilt = self.options.spoilt_by_probe
             raise RpcError(-32601, "Method not found")
         if not self.ready:
             self.record(f"! {method} before initialized")
@@ -253,7 +259,8 @@ def main() -> None:
     parser.add_argument("--era", choices=("legacy", "modern"), default="legacy")
     parser.add_argument("--name", default="stdio")
     parser.add_argument("--record", required=True)
-    parser.add_argument("--exit-on-probe", action="store_true")
+    for does in ("--exit-on-probe", "--hang-on-probe", "--spoilt-by-probe"):
+        parser.add_argument(does, action="store_true")
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(Pipe(parser.parse_args()).run())
 

@@ -135,13 +135,34 @@ def test_a_crash_fails_all_that_was_in_flight(
     assert held.finish().code == -32603
 
 
-def test_a_child_that_exits_on_the_probe_is_legacy(
+@pytest.mark.parametrize("does", ["--exit-on-probe", "--hang-on-probe", "--spoilt-by-probe"])
+def test_a_child_that_the_probe_breaks_is_legacy(
+    start_gateway: Start, stdio: Stdio, clients: Clients, does: str
+) -> None:
+    """Another takes its place, and the mount was never down for it."""
+    mock = stdio("io", "legacy", does)
+    gateway = start_gateway({"upstreams": {"io": mock.mount()}, "timeouts": {"startupWait": "20s"}})
+    client = clients(Modern(gateway.url))
+    assert client.call("io_echo").text == "{}"
+    assert len(mock.pids()) == 2 and "upstream.down" not in gateway.logs
+    assert client.call("io_exit").code == -32603
+    poll(lambda: "result" in client.call("io_pid").message)
+    assert len(mock.pids()) == 3, "what is known to be legacy is not probed again"
+
+
+def test_a_child_that_answers_the_probe_with_an_error_stays(
     start_gateway: Start, stdio: Stdio, clients: Clients
 ) -> None:
-    mock = stdio("io", "legacy", "--exit-on-probe")
+    mock = stdio("io", "legacy")
     client = clients(Modern(start_gateway({"upstreams": {"io": mock.mount()}}).url))
-    poll(lambda: "io_echo" in [t["name"] for t in client.all("tools")])
-    assert client.call("io_echo").text == "{}"
+    assert client.call("io_pid").text == str(mock.pids()[0]) and len(mock.pids()) == 1
+
+
+def test_a_child_that_exits_whatever_it_is_asked_is_down(
+    start_gateway: Start, stdio: Stdio
+) -> None:
+    gateway = start_gateway({"upstreams": {"io": {"command": "/bin/false"}}})
+    poll(lambda: gateway.upstream("io")["state"] == "down")
 
 
 def test_garbage_on_stdout_is_skipped(start_gateway: Start, stdio: Stdio, clients: Clients) -> None:
