@@ -29,7 +29,9 @@ def cached(start_gateway: Start, mocks: Mocks) -> Callable[..., tuple[Any, Any]]
         server = mocks(more.pop("server", None) or ModernServer(more.pop("service", None)))
         mount = {"url": server.url} | more.pop("mount", {})
         cache = {"tools": tools} | more.pop("cache", {})
-        config = {"upstreams": {"up": mount}, "cache": cache} | more.pop("config", {})
+        # One loop, so that a test knows who waits for whom.
+        config = {"threads": 1, "upstreams": {"up": mount}, "cache": cache}
+        config |= more.pop("config", {})
         return start_gateway(config, **more), server
 
     return make
@@ -205,6 +207,43 @@ def test_equal_calls_at_one_time_become_one(cached: Any, clients: Clients) -> No
     assert len(service.called) == 1
     assert gateway.metric("mcp_cache_hits_total", source="flight") == 99
     assert gateway.metric("mcp_inflight_requests") == 0
+
+
+def test_loops_share_results_and_flights(cached: Any, clients: Clients) -> None:
+    gate = Gate()
+    service = counting(gate)
+    gateway, _ = cached({"*": MINUTES}, service=service, config={"threads": 3})
+    params = {"name": "up_count", "arguments": {}}
+    calls = [clients(Modern(gateway.url)).open("tools/call", params) for _ in range(60)]
+    poll(lambda: gateway.metric("mcp_cache_waits_total") == 57 and service.called)
+    gate.open()
+    texts = {call.finish().text for call in calls}
+    assert 1 <= len(service.called) <= 3 and texts <= {"call 1", "call 2", "call 3"}
+    seen = len(service.called)
+    for _ in range(12):
+        assert clients(Modern(gateway.url)).call("up_count").text in texts
+    assert len(service.called) == seen
+    first = {clients(Modern(gateway.url, keep=True)).call("up_count", {"n": 1}).text}
+    others = [clients(Modern(gateway.url, keep=True)) for _ in range(6)]
+    assert {c.call("up_count", {"n": 1}).text for c in others} == first
+
+
+def test_an_update_reaches_all_loops(cached: Any, clients: Clients) -> None:
+    service = reading(600_000, "public")
+    more = {"mount": {"cache": "public"}, "config": {"threads": 3}}
+    gateway, server = cached({}, service=service, **more)
+    every = [clients(Modern(gateway.url, keep=True)) for _ in range(6)]
+
+    def texts() -> set[str]:
+        results = [c.request("resources/read", {"uri": "demo://one/a"}).result for c in every]
+        return {r["contents"][0]["text"] for r in results}
+
+    assert texts() == {"read 1"}
+    listener = every[0].listen({"resourceSubscriptions": ["demo://one/a"]})
+    listener.next()
+    poll(lambda: server.notify("notifications/resources/updated", uri="demo://one/a"))
+    assert listener.next()
+    poll(lambda: len(seen := texts()) == 1 and seen != {"read 1"})
 
 
 def test_when_the_leader_is_cancelled_another_goes(cached: Any, clients: Clients) -> None:

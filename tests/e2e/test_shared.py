@@ -43,7 +43,7 @@ def fleet(start_gateway: Start, mocks: Mocks, redis: RedisServer) -> Callable[..
         server = mocks(ModernServer(service))
         mount = {"url": server.url} | config.pop("mount", {})
         # A busy machine is no reason to take Redis for away.
-        patient = {"timeouts": {"store": "2s"}}
+        patient = {"timeouts": {"store": "2s"}, "threads": 1}
         shared = {"store": redis.url, "sealKeys": [KEY], "upstreams": {"up": mount}} | patient
         replicas = [start_gateway(shared | config, env=clock(seconds)) for seconds in clocks]
         for replica in replicas:
@@ -206,8 +206,10 @@ def test_an_updated_resource_is_void_at_every_replica(fleet: Any, clients: Clien
     listener.next()
     poll(lambda: server.notify("notifications/resources/updated", uri="demo://one/a"))
     assert listener.next()
-    poll(lambda: len(set(texts())) == 1 and texts() != ["read 1"] * REPLICAS)
-    poll(lambda: texts() == ["read 2"] * REPLICAS)
+    # A read that overtakes the news may be one too many, but none is stale in the end.
+    poll(lambda: len(seen := set(texts())) == 1 and seen != {"read 1"})
+    settled = texts()
+    assert texts() == settled
 
 
 @pytest.mark.parametrize("how", ["kill", "pause"])
