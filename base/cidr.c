@@ -65,9 +65,10 @@ bool cidr_parse(struct str s, struct cidr *out, struct err *e)
                        v4 ? 32 : 128);
     out->bits = (int)bits + (v4 ? MAPPED_BITS : 0);
     struct cidr base = base_of(out);
-    if (memcmp(base.addr, out->addr, sizeof base.addr) != 0)
+    if (memcmp(base.addr, out->addr, sizeof base.addr) != 0) {
         return err_set(e, ERR_CONFIG,
                        "is not an address range: it has bits beyond its length; an address alone "
                        "is written without '/'");
+    }
     return true;
 }

@@ -66,6 +66,16 @@ static void drop_entry(struct cache *c, struct cache_entry *e)
     free(set);
 }
 
+static void to_front(struct cache *c, struct cache_entry *e)
+{
+    if (e == TAILQ_FIRST(&c->all)) /* then it is first of its set, too */
+        return;
+    TAILQ_REMOVE(&c->all, e, all);
+    TAILQ_INSERT_HEAD(&c->all, e, all);
+    TAILQ_REMOVE(&e->set->entries, e, in_set);
+    TAILQ_INSERT_HEAD(&e->set->entries, e, in_set);
+}
+
 static struct cache_value *find(struct cache *c, struct str text)
 {
     struct cache_entry *e = text.n ? map_get(&c->by_text, text) : NULL;
@@ -75,14 +85,7 @@ static struct cache_value *find(struct cache *c, struct str text)
         drop_entry(c, e);
         return NULL;
     }
-    if (e != TAILQ_FIRST(&c->all)) {
-        TAILQ_REMOVE(&c->all, e, all);
-        TAILQ_INSERT_HEAD(&c->all, e, all);
-    }
-    if (e != TAILQ_FIRST(&e->set->entries)) {
-        TAILQ_REMOVE(&e->set->entries, e, in_set);
-        TAILQ_INSERT_HEAD(&e->set->entries, e, in_set);
-    }
+    to_front(c, e);
     return e->value;
 }
 

@@ -81,7 +81,7 @@ void cache_value_write(const struct cache_value *v, struct str generation, struc
 {
     int64_t left = v->until_ms - clock_ms();
     buf_addf(out, VERSION " %d %d %lld %.*s\n", v->modern, v->shared,
-             (long long)(clock_wall_ms() + left), STR_FMT(generation));
+             (long long)clock_wall_ms() + left, STR_FMT(generation));
     buf_add_str(out, buf_str(&v->text));
 }
 

@@ -65,15 +65,16 @@ struct call {
     /* The request: its params (JSON_NONE: none); the doc stays valid until the call has ended. */
     const struct json_doc *doc;
     uint32_t params;
+    uint32_t target_tok; /* where in doc the target stands; JSON_NONE: nowhere */
+    uint32_t state_tok;  /* and requestState */
     /* Who asks */
     struct principal *principal;     /* counted */
     const struct exchange *exchange; /* by which it came, until call_admit returned; NULL: none */
-    bool legacy_client;
-    struct session *session; /* legacy clients; NULL for the gateway's own calls */
+    struct session *session;         /* legacy clients; NULL for the gateway's own calls */
     struct str session_name; /* its id, where the session itself is on another shard; or empty */
     struct str client_caps, client_info; /* raw JSON objects, or empty */
-    unsigned caps;                       /* what a modern client can answer: enum client_cap */
     struct str affinity; /* keeps its upstream sessions apart from others of its principal */
+    unsigned caps;       /* what a modern client can answer: enum client_cap */
     int log_level; /* index of MCP's levels, 0 = debug; LOG_LEVEL_NONE: no log messages wanted */
     struct str progress_token; /* raw JSON, or empty */
     struct str
@@ -85,9 +86,7 @@ struct call {
     struct catalog *catalog;           /* counted: keeps entry */
     struct str target;                 /* the upstream's own name or URI */
     struct str public_target;          /* what the client wrote */
-    uint32_t target_tok;               /* where in doc it stands; JSON_NONE: nowhere */
     struct str upstream_state;         /* opened requestState, to be sent instead of the client's */
-    uint32_t state_tok;
     struct str retry; /* raw members for params: what a retry brings, of a client that cannot */
 
     /* What the policy said (gateway/access.h); in the arena. */
@@ -101,13 +100,13 @@ struct call {
         strlist scopes;    /* refused for a scope: all that the operation takes; else NULL */
     } access;
     double progress; /* the last one that was told */
-    bool progressed;
 
     struct approval *approval; /* while a person is asked */
     struct urequest *ureq;
     struct relay *relay; /* when another shard has the conversation */
     struct stage *stage; /* between admission and sending: limits and cache; NULL: none */
-    bool live, admitted;
+    bool legacy_client, live, admitted;
+    bool progressed; /* progress holds something */
     int64_t started_us;
     struct arena arena;
 };

@@ -32,10 +32,11 @@ static void pass_limits(struct stage *st);
 bool stages_concern(const struct call *c)
 {
     if (c->entry)
-        return c->entry->gated;
+        return c->entry->gated || c->access.limit;
     const struct config *cfg = c->catalog->config;
     return rate_is_set(cfg->limits.fallback) || cfg->limits.tool_count || cfg->limits.rule_count ||
-           cfg->limits.tenant_by_name.count || catalog_read_policy(cfg, c->up->index).by_result;
+           cfg->limits.tenant_by_name.count || c->access.limit ||
+           catalog_read_policy(cfg, c->up->index).by_result;
 }
 
 static void stage_free(struct stage *st)

@@ -144,11 +144,12 @@ static inline bool mount_is_http(const struct mount_config *m)
 
 struct config {
     int refs;
-    strlist listen;     /* "127.0.0.1:8000"; at least one */
-    char *admin_listen; /* NULL: control plane on the first loopback listener only */
-    bool admin_public;
-    char *path;                     /* "/mcp" */
+    bool admin_public;              /* the control plane is on every listener */
     bool sse;                       /* HTTP+SSE is served too */
+    bool seal_keys_generated;       /* none was configured */
+    strlist listen;                 /* "127.0.0.1:8000"; at least one */
+    char *admin_listen;             /* NULL: control plane on the first loopback listener only */
+    char *path;                     /* "/mcp" */
     char *sse_path, *messages_path; /* its paths; NULL: it is not */
     char *base_path;                /* of the other routes: "" or "/acme" */
     char *server_name, *server_version;
@@ -180,7 +181,6 @@ struct config {
     int parked_max, parked_per_principal, parked_per_upstream;
     uint8_t (*seal_keys)[32]; /* first mints */
     size_t seal_key_count;
-    bool seal_keys_generated;
     char *link_listen;      /* where other replicas hand requests over; NULL: nowhere */
     char *link_advertise;   /* how they reach it; NULL: as bound */
     struct store_url store; /* what replicas share */

@@ -107,11 +107,12 @@ static void check_per(const struct option_reader *r, const struct yaml_node *nod
     if (!at || at->kind == YAML_NULL)
         d->r.per = PER_TENANT | PER_TOOL;
     for (char **w = d->per; w && *w; w++) {
-        if (!per_of(*w))
+        if (!per_of(*w)) {
             option_report(r, false, at, "per",
                           "'%.64s' is unknown: write tenant, principal and tool, or [] for one "
                           "window for all",
                           *w);
+        }
         d->r.per |= per_of(*w);
     }
 }
@@ -124,11 +125,12 @@ static void check_methods(const struct option_reader *r, const struct yaml_node 
         (void)!option_list_add(row, d, method_tools_call.name);
     for (char **w = d->r.methods; *w; w++) {
         const struct method *m = method_find(str_of(*w));
-        if (!m || m->action != METHOD_CALL || m->route == ROUTE_REF)
+        if (!m || m->action != METHOD_CALL || m->route == ROUTE_REF) {
             option_report(r, false, yaml_get(node, "match"), "match.methods",
                           "'%.64s' cannot be limited: write tools/call, prompts/get or "
                           "resources/read",
                           *w);
+        }
     }
 }
 
@@ -178,11 +180,13 @@ static void read_rules(struct config_draft *d, const struct yaml_node *list)
     }
     for (const struct yaml_node *n = list->first; n; n = n->next)
         read_rule(d, n, i++);
-    for (size_t a = 0; a < d->c.limits.rule_count; a++)
-        for (size_t b = 0; b < a; b++)
+    for (size_t a = 0; a < d->c.limits.rule_count; a++) {
+        for (size_t b = 0; b < a; b++) {
             if (strcmp(d->c.limits.rules[a].name, d->c.limits.rules[b].name) == 0)
                 option_report(&r, false, list, "limits.rules", "has two rules called '%.64s'",
                               d->c.limits.rules[a].name);
+        }
+    }
 }
 
 /* ---- cache ---- */

@@ -73,13 +73,14 @@ void limit_plan_build(const struct limit_target *t, struct limit_plan *out)
                      .name = "tenant", .sort = WINDOW_TENANT, .per = PER_TENANT, .fail = l->fail});
     for (size_t i = 0; i < l->rule_count; i++) {
         const struct limit_rule *r = &l->rules[i];
-        if (in_words(r->methods, t->method->name) && in_globs(r->tools, t->public_name))
+        if (in_words(r->methods, t->method->name) && in_globs(r->tools, t->public_name)) {
             add(out, (struct limit_window){.name = r->name,
                                            .sort = WINDOW_RULE,
                                            .rate = r->rate,
                                            .per = r->per,
                                            .fail = r->fail,
                                            .tenants = r->tenants});
+        }
     }
 }
 

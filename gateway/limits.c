@@ -10,6 +10,18 @@
 
 enum { AWAY_RETRY_MS = 1000 };
 
+/* ---- windows ---- */
+
+static const struct limit_window *window_at(const struct limit_check *k, size_t i)
+{
+    return i < k->plan->n ? &k->plan->at[i] : &k->extra;
+}
+
+static size_t window_count(const struct limit_check *k)
+{
+    return k->plan->n + rate_is_set(k->extra.rate);
+}
+
 /* ---- keys ---- */
 
 /* Callers without a name are told apart by where they call from. Needs the exchange, so it is asked
@@ -48,7 +60,7 @@ static struct str key_of(const struct limit_check *k, const struct limit_window 
     const char sign = (char)w->sort;
     struct str parts[] = {
         {&sign, 1},
-        w->sort == WINDOW_RULE ? str_of(w->name) : (struct str){0},
+        w->sort == WINDOW_RULE || w->sort == WINDOW_POLICY ? str_of(w->name) : (struct str){0},
         w->per & PER_TENANT ? tenant : (struct str){0},
         w->per & PER_PRINCIPAL ? k->who : (struct str){0},
         w->per & PER_TOOL ? sort : (struct str){0},
@@ -83,7 +95,8 @@ static enum limit_verdict refuse(struct limit_check *k, const struct limit_windo
     k->rate = rate_of(k, by);
     k->retry_ms = retry_ms;
     k->away = away;
-    metric_add(by->refused, 1);
+    metric_add(
+        by->refused ? by->refused : metric_series(&metric_rows[M_RATE_LIMITED], "policy", NULL), 1);
     return LIMIT_REFUSED;
 }
 
@@ -115,7 +128,7 @@ static enum limit_verdict decide_alone(struct limit_check *k)
     int replicas = store_replicas(s);
     note_away(k->call->shard, true);
     for (size_t i = 0; i < k->asked_count; i++) {
-        const struct limit_window *at = &k->plan->at[k->asked[i]];
+        const struct limit_window *at = window_at(k, k->asked[i]);
         switch (at->fail) {
         case FAIL_CLOSED: return refuse(k, at, AWAY_RETRY_MS, true);
         case FAIL_OPEN: break;
@@ -143,7 +156,7 @@ static enum limit_verdict take_reply(struct limit_check *k, const struct store_r
         return decide_alone(k);
     note_away(k->call->shard, false);
     if (r->status == STORE_HELD)
-        return refuse(k, &k->plan->at[k->asked[r->window]], r->retry_ms, false);
+        return refuse(k, window_at(k, k->asked[r->window]), r->retry_ms, false);
     return LIMIT_ADMITTED;
 }
 
@@ -164,8 +177,8 @@ static enum limit_verdict ask(struct limit_check *k)
     struct store_key keys[STORE_WINDOWS_MAX];
     struct store_reply r;
     size_t n = 0;
-    for (; k->next < k->plan->n && n < STORE_WINDOWS_MAX; k->next++) {
-        const struct limit_window *at = &k->plan->at[k->next];
+    for (; k->next < window_count(k) && n < STORE_WINDOWS_MAX; k->next++) {
+        const struct limit_window *at = window_at(k, k->next);
         struct rate rate = rate_of(k, at);
         if (!rate_is_set(rate))
             continue;
@@ -182,14 +195,23 @@ static enum limit_verdict ask(struct limit_check *k)
 
 void limit_check_prepare(struct limit_check *k)
 {
-    if (k->call->catalog->config->limits.by_principal)
+    const struct call *c = k->call;
+    const struct limits_config *l = &c->catalog->config->limits;
+    struct err e;
+    if (c->access.limit && rate_parse(str_of(c->access.limit), &k->extra.rate, &e)) {
+        k->extra.name = c->access.rule.p;
+        k->extra.sort = WINDOW_POLICY;
+        k->extra.per = PER_TENANT | PER_PRINCIPAL;
+        k->extra.fail = l->fail;
+    }
+    if (l->by_principal || rate_is_set(k->extra.rate))
         k->who = who_of(k->call);
 }
 
 enum limit_verdict limit_check(struct limit_check *k)
 {
     enum limit_verdict v = LIMIT_ADMITTED;
-    while (v == LIMIT_ADMITTED && k->next < k->plan->n)
+    while (v == LIMIT_ADMITTED && k->next < window_count(k))
         v = ask(k);
     return v;
 }

@@ -15,12 +15,12 @@ struct metric;
 /* One window. What it points to is the configuration's. */
 struct limit_window {
     const char *name; /* of its rule; "default", "tool" or "tenant" */
-    enum { WINDOW_TOOL = 't', WINDOW_RULE = 'r', WINDOW_TENANT = 'o' } sort;
+    enum { WINDOW_TOOL = 't', WINDOW_RULE = 'r', WINDOW_TENANT = 'o', WINDOW_POLICY = 'p' } sort;
     struct rate rate; /* of a tenant: unset, for it is the calling one's */
     unsigned per;     /* enum limit_per */
     enum limit_fail fail;
     char *const *tenants;   /* NULL: all */
-    struct metric *refused; /* mcp_rate_limited_total */
+    struct metric *refused; /* mcp_rate_limited_total; NULL: not looked up yet */
 };
 
 /* All windows that calls of one target may count in. Zero-initialised: none. */
@@ -55,15 +55,16 @@ struct limit_check {
     int64_t retry_ms; /* -1: never */
     bool away;        /* not by a full window, but because the store is away */
 
-    struct store_op op;              /* private */
-    struct str who;                  /* private: in the call's arena */
-    size_t next;                     /* private: the first window that is not decided */
+    struct limit_window extra; /* private: what the policy's rule says, if it does */
+    struct store_op op;        /* private */
+    struct str who;            /* private: in the call's arena */
+    size_t next; /* private: the first window that is not decided; after the plan's comes extra */
     size_t asked[STORE_WINDOWS_MAX]; /* private: indices into the plan */
     size_t asked_count;
 };
 
-/* To be called before the first decision, while call->exchange is there: notes who calls, where
- * some window asks for that. */
+/* Before the first decision, while call->exchange is there: notes what the policy said, and, where
+ * some window asks for that, who calls. */
 void limit_check_prepare(struct limit_check *k);
 /* Decides. LIMIT_WAITS: fn says it later, on the call's loop; else it is not called. */
 enum limit_verdict limit_check(struct limit_check *k);

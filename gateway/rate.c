@@ -44,10 +44,11 @@ bool rate_parse(struct str s, struct rate *out, struct err *e)
     bool negative = count.n > 1 && count.p[0] == '-';
     if (negative)
         count = (struct str){count.p + 1, count.n - 1};
-    if (!str_to_u64(count, &n) || n > RATE_MAX)
+    if (!str_to_u64(count, &n) || n > RATE_MAX) {
         return err_set(e, ERR_CONFIG,
                        "is not a rate: before '/' stands a whole number up to %d, as 100/min",
                        (int)RATE_MAX);
+    }
     int ms = unit_ms(trim(rest));
     if (ms == 0)
         return err_set(e, ERR_CONFIG,

@@ -24,6 +24,8 @@ static const char *scope_words(const struct limit_window *w)
 {
     if (w->sort == WINDOW_TENANT)
         return " for all calls of this tenant";
+    if (w->sort == WINDOW_POLICY)
+        return " by what the policy allows";
     return w->per & PER_TOOL ? "" : " over all that its rule covers";
 }
 

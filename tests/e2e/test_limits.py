@@ -280,3 +280,17 @@ def test_a_local_tool_says_its_own_limit(
     assert "dev.headgate/tool" not in json.dumps(tool)
     replies = [client.call(tool["name"], {"a": 1, "b": n}) for n in range(3)]
     assert [is_refused(r) for r in replies] == [False, False, True]
+
+
+def test_a_rule_of_the_policy_says_how_often_a_caller_may(limited: Any, clients: Clients) -> None:
+    rule = {"name": "some", "names": ["up_echo", "up_links"], "effect": "allow", "limit": "2/h"}
+    more = {"auth": tokens("one", "two"), "policy": {"rules": [rule]}}
+    gateway, _ = limited({}, config=more)
+    for name in ("one", "two"):
+        client = clients(Modern(gateway.url, headers={"Authorization": f"Bearer {name}"}))
+        assert admitted(client, "up_echo", 1) == 1
+        assert admitted(client, "up_links", 3) == 1
+        reply = client.call("up_echo")
+        assert reply.result["_meta"]["dev.headgate/rateLimit"]["name"] == "some"
+        assert "by what the policy allows" in reply.text
+        assert admitted(client, "up_structured", 3) == 3
