@@ -283,10 +283,11 @@ static void write_head(const struct exchange *x, struct buf *out)
     buf_addc(out, ' ');
     buf_add_str(out, h->target);
     buf_adds(out, " HTTP/1.1\r\nHost: link\r\n");
-    for (int i = 0; i < h->fields; i++)
+    for (int i = 0; i < h->fields; i++) {
         if (is_wanted(h->field[i].name) &&
             !http1_add_field(out, h->field[i].name, h->field[i].value))
             log_debug("link.field_dropped");
+    }
     buf_addf(out, "Content-Length: %zu\r\n\r\n", x->body.n);
 }
 

@@ -641,11 +641,12 @@ static void session_end(struct session *ss, enum end why)
         request_error(r, 404, RPC_INVALID_REQUEST, STR("the session has ended"), (struct str){0});
     session_streams_fini(ss);
     unsubscribe_all(ss);
-    for (size_t i = 0; i < ss->conversation_count; i++)
+    for (size_t i = 0; i < ss->conversation_count; i++) {
         if (why == GIVEN_AWAY)
             usession_leave(&ss->conversations[i]);
         else
             usession_close(&ss->conversations[i]);
+    }
     loop_defer(ss->shard->loop, session_destroy, ss);
 }
 

@@ -40,29 +40,19 @@ struct session {
     char *id;
     char *key; /* what names it: where it is in the table */
     const char *version;
-    bool primes; /* its client knows events without data */
     char *caps, *client_info;
-    unsigned can; /* session_can, once known */
-    bool can_known;
-    char *level; /* as set; NULL: not yet */
-    int level_index;
+    char *level;     /* as set; NULL: not yet */
+    int64_t made_ms; /* wall clock */
     int64_t used_ms;
     TAILQ_ENTRY(session) by_use; /* in the table: longest unused first */
 
-    uint32_t epoch; /* of event ids */
     struct stream standing;
     struct timer beat;
-    uint32_t last_stream;
     TAILQ_HEAD(, stream) streams; /* of requests */
-    int ended_streams;
     struct replay_log log;
     size_t charged; /* of the log */
 
-    int64_t made_ms; /* wall clock */
-    bool made_here;  /* by this process */
-    bool blind;      /* brought back while the store was away: what changed of it is not known */
     struct timer save;
-    bool save_due;
     int64_t kept_ms;           /* when its claim was prolonged */
     int64_t saved_ms;          /* 0: nothing of it is in the store */
     TAILQ_HEAD(, known) known; /* sessions of servers that it had elsewhere */
@@ -75,6 +65,17 @@ struct session {
     size_t conversation_count;
     struct map subscriptions; /* public URI -> the session itself */
     int subscription_count;
+
+    int level_index;
+    unsigned can;         /* session_can, once known */
+    uint32_t epoch;       /* of event ids */
+    uint32_t last_stream; /* the number that was given last */
+    int ended_streams;
+    bool can_known;
+    bool primes;    /* its client knows events without data */
+    bool made_here; /* by this process */
+    bool blind;     /* brought back while the store was away: what changed of it is not known */
+    bool save_due;
     bool ended;
 };
 
