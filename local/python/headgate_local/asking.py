@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar, get_origin
 
+from .composites import Json
 from .errors import ToolError
 from .scalars import Invalid
-from .shapes import Builder, Json, SchemaError
+from .shapes import Builder, SchemaError
 
 T = TypeVar("T")
 

@@ -3,9 +3,9 @@ type says."""
 
 from __future__ import annotations
 
+from .composites import Json
 from .errors import PARAMS, RpcError
 from .loader import choices
-from .shapes import Json
 from .workspace import Component, Workspace
 
 LONGEST = 100

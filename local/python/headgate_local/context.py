@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import asking, sampling
+from .composites import Json
 from .content import Found, ResourceContent
 from .errors import NotFoundError, ToolError
 from .plain import NotPlain, plain
-from .shapes import Json
 from .stubs import FastMCP
 
 if TYPE_CHECKING:
-    from .server import Call, Server
+    from .call import Call
+    from .server import Server
 
 LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 
@@ -97,7 +98,7 @@ class Context:
         return FastMCP(self._server.workspace.options.name)
 
     def client_supports_extension(self, identifier: str) -> bool:
-        found = self._server.client.get("extensions")
+        found = self._server.peer.capabilities.get("extensions")
         return isinstance(found, dict) and identifier in found
 
     # ---- Logs and progress
@@ -116,7 +117,7 @@ class Context:
         params: Json = {"level": level, "data": {"msg": str(message), "extra": _plain(extra)}}
         if logger_name is not None:
             params["logger"] = logger_name
-        self._server.tell("notifications/message", params, self._call)
+        self._server.peer.tell("notifications/message", params, self._call)
 
     async def debug(self, message: str, logger_name: str | None = None, extra: Any = None) -> None:
         await self.log(message, "debug", logger_name, extra)
@@ -144,7 +145,7 @@ class Context:
             params["total"] = total
         if message is not None:
             params["message"] = message
-        self._server.tell("notifications/progress", params, None)
+        self._server.peer.tell("notifications/progress", params, None)
 
     # ---- State of the session
 
@@ -152,7 +153,7 @@ class Context:
         """What was set in this session, 24 hours at most; None when there is nothing."""
         if self._own and key in self._own:
             return self._own[key]
-        return await self._server.state_get(self._call, key)
+        return await self._server.peer.state_get(self._call, key)
 
     async def set_state(self, key: str, value: Any, *, serializable: bool = True) -> None:
         """Keeps a value for the session's next calls, wherever they run; what is no JSON only until
@@ -169,12 +170,12 @@ class Context:
             ) from None
         if self._own:
             self._own.pop(key, None)
-        await self._server.state_set(self._call, key, made)
+        await self._server.peer.state_set(self._call, key, made)
 
     async def delete_state(self, key: str) -> None:
         if self._own:
             self._own.pop(key, None)
-        await self._server.state_delete(self._call, key)
+        await self._server.peer.state_delete(self._call, key)
 
     # ---- The client
 
@@ -199,17 +200,17 @@ class Context:
         return [asking.Root(**each) for each in found.get("roots", [])]
 
     def require(self, capability: str, what: str) -> None:
-        if capability not in self._server.client:
+        if capability not in self._server.peer.capabilities:
             raise ToolError(f"The client is not able {what} (it lacks {capability})")
 
     async def ask(self, method: str, params: Json) -> Json:
         """A request to the client, which belongs to this call. Raises ToolError when it is
         refused."""
-        return await self._server.ask(method, params, self._call)
+        return await self._server.peer.ask(method, params, self._call)
 
     async def send_notification(self, notification: Any) -> None:
         said = plain(notification)
-        self._server.tell(said["method"], said.get("params") or {}, None)
+        self._server.peer.tell(said["method"], said.get("params") or {}, None)
 
     async def close_sse_stream(self) -> None:
         """Nothing to do: the gateway looks after streams."""

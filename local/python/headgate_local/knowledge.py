@@ -9,8 +9,8 @@ import pathlib
 from urllib.parse import quote
 
 from .blocked import is_blocked
+from .composites import Json
 from .plain import base64_of
-from .shapes import Json
 from .workspace import FileReport, KnowledgeFile, Workspace
 
 TYPES = {

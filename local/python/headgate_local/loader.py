@@ -16,9 +16,10 @@ from typing import Any, get_args, get_origin
 
 from . import imports, knowledge, logs, packages, results, signatures
 from .blocked import is_blocked
+from .composites import Json
 from .options import Options
 from .plain import NotPlain, plain, text_of
-from .shapes import Builder, Json, SchemaError
+from .shapes import Builder, SchemaError
 from .uritemplates import TemplateError, UriTemplate
 from .workspace import Component, FileReport, LoadError, Workspace
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 from . import content as c
+from .composites import Json
 from .errors import PromptError, ResourceError, ToolError
 from .plain import NotPlain, base64_of, plain, text_of
-from .shapes import Builder, Json, SchemaError
+from .shapes import Builder, SchemaError
 
 WRAP = "x-fastmcp-wrap-result"
 WRAPPED_META = {"fastmcp": {"wrap_result": True}}

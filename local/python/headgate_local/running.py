@@ -11,23 +11,22 @@ import json
 import os
 import resource
 import signal
-import time
 import traceback
 import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import logs
+from .composites import Json
 from .dependencies import CURRENT
 from .errors import CallTimedOut, ToolError, from_framework, told
 from .plain import encode
 from .scalars import Invalid
-from .shapes import Json
 from .signatures import Parameter
 from .workspace import Component
 
 if TYPE_CHECKING:
-    from .server import Call
+    from .call import Call
 
 
 def prompt_arguments(component: Component, given: dict[str, Any]) -> dict[str, Any]:
@@ -221,10 +220,6 @@ def fitting(component: Component, line: bytes, limit: int) -> bytes:
         f"its limit is {component.output_kb} KB"
     )
     return encode(error_result(text))
-
-
-def now() -> float:
-    return time.monotonic()
 
 
 def limit_process(memory_mb: int, cpu_seconds: int) -> None:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from . import results, signatures
+from .composites import Json
 from .errors import ToolError, told
 from .plain import plain, text_of
 from .scalars import Invalid
-from .shapes import Builder, Json
+from .shapes import Builder
 
 if TYPE_CHECKING:
     from .context import Context
@@ -102,7 +103,7 @@ async def step(
         params["modelPreferences"] = preferences
     offered = _offered(tools)
     if offered:
-        sampling = ctx._server.client.get("sampling")
+        sampling = ctx._server.peer.capabilities.get("sampling")
         if not (isinstance(sampling, dict) and "tools" in sampling):
             raise ToolError("The client is not able to offer tools to its model (sampling.tools)")
         params["tools"] = [each.definition for each in offered.values()]

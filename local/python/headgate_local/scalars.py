@@ -140,7 +140,7 @@ def from_text(kind: Callable[[Any], Any], exact: type, name: str, source: Any = 
             return value
         if not strict and isinstance(value, source):
             try:
-                return kind(value)
+                return kind(int(value) if isinstance(value, bool) else value)
             except (ValueError, re.error):
                 pass
         raise Invalid(f"must be {name}")

@@ -18,7 +18,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from . import completion, knowledge, logs, results, running
-from .context import LEVELS, Context
+from .call import Call
+from .composites import Json
+from .context import LEVELS
 from .errors import (
     INTERNAL,
     METHOD,
@@ -32,63 +34,29 @@ from .errors import (
     told,
 )
 from .options import Limits
+from .peer import Peer
 from .plain import encode
 from .scalars import Invalid
-from .shapes import Json
 from .uritemplates import Unsafe
 from .visibility import Visibility
 from .wire import Wire, parse
 from .workspace import Component, Workspace
 
 VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
-CALLER, RELATED, STATE = "dev.headgate/caller", "dev.headgate/request", "dev.headgate/state"
 # Calls that run or wait at one time, and messages that are read ahead of them.
 CALLS_MAX = 1000
-
-
-class Call:
-    """A request that runs a function. Answered once: what comes later is dropped."""
-
-    __slots__ = ("server", "id", "meta", "caller", "done", "context", "deadline", "limit_ms",
-                 "task")  # fmt: skip
-
-    def __init__(self, server: Server, id_: Any, params: Json, timeout_ms: int = 0) -> None:
-        meta = params.get("_meta")
-        self.server, self.id = server, id_
-        self.meta: Json = meta if type(meta) is dict else {}
-        caller = self.meta.get(CALLER)
-        self.caller: Json = caller if type(caller) is dict else {}
-        self.done = False
-        self.context = Context(server, self)
-        self.task: asyncio.Task[None] | None = None
-        left = self.caller.get("deadlineMs")
-        limits = [timeout_ms, left if isinstance(left, (int, float)) and left > 0 else 0]
-        self.limit_ms = min((each for each in limits if each), default=0)
-        self.deadline = running.now() + self.limit_ms / 1000 if self.limit_ms else 0.0
-
-    def left(self) -> float | None:
-        return self.deadline - running.now() if self.deadline else None
-
-    @property
-    def session(self) -> str:
-        said = self.caller.get("session")
-        return said if isinstance(said, str) and said else self.server.session
 
 
 class Server:
     def __init__(self, workspace: Workspace, wire: Wire) -> None:
         self.workspace, self.wire = workspace, wire
         self.session = uuid.uuid4().hex
-        self.client: Json = {}
+        self.peer = Peer(wire.write)
         self.level = 0
-        self.keeps_state = False
-        self.state: dict[tuple[str, str], Any] = {}
         self.calls: dict[Any, Call] = {}
         self.queue: deque[Any] = deque()
         self.loop: asyncio.AbstractEventLoop | None = None
         self.jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self.asked: dict[int, asyncio.Future[Json]] = {}
-        self.last_asked = 0
         self.visibility = Visibility(self._changed)
         self.lock = threading.Lock()
         self.methods: dict[str, Callable[[Any, Json], bytes | None]] = {
@@ -131,7 +99,7 @@ class Server:
             try:
                 message = parse(line)
             except ValueError as e:
-                self._error(None, RpcError(PARSE, f"Parse error: {e}"))
+                self.peer.error(None, RpcError(PARSE, f"Parse error: {e}"))
                 continue
             if type(message) is dict and message.get("method") == "notifications/cancelled":
                 self._cancelled(message.get("params"))
@@ -141,7 +109,7 @@ class Server:
 
     def start_loop(self) -> asyncio.AbstractEventLoop:
         if self.loop is None:
-            self.loop = asyncio.new_event_loop()
+            self.loop = self.peer.loop = asyncio.new_event_loop()
             threading.Thread(target=self._run_loop, name="loop", daemon=True).start()
         return self.loop
 
@@ -180,11 +148,11 @@ class Server:
 
     def _take(self, message: Any) -> None:
         if type(message) is not dict or message.get("jsonrpc") != "2.0":
-            self._error(None, RpcError(REQUEST, "Not a JSON-RPC 2.0 message"))
+            self.peer.error(None, RpcError(REQUEST, "Not a JSON-RPC 2.0 message"))
             return
         method = message.get("method")
         if method is None:
-            self._answered(message)
+            self.peer.answered(message)
             return
         if "id" not in message:
             return
@@ -198,89 +166,14 @@ class Server:
                 raise RpcError(METHOD, f"Method not found: {method}")
             result = handle(id_, params)
         except RpcError as e:
-            self._error(id_ if type(id_) in (str, int) else None, e)
+            self.peer.error(id_ if type(id_) in (str, int) else None, e)
             return
         if result is not None:
-            self._reply(id_, result)
-
-    def _reply(self, id_: Any, result: bytes) -> None:
-        number = b"%d" % id_ if type(id_) is int else encode(id_)
-        self.wire.write(b'{"jsonrpc":"2.0","id":%b,"result":%b}\n' % (number, result))
-
-    def _error(self, id_: Any, error: RpcError) -> None:
-        self._send({"jsonrpc": "2.0", "id": id_, "error": error.body()})
-
-    def _send(self, message: Json) -> None:
-        self.wire.write(encode(message) + b"\n")
-
-    def tell(self, method: str, params: Json, call: Call | None) -> None:
-        """A notification; of a call, when it is one that is not its progress."""
-        if call is not None:
-            params = {**params, "_meta": {RELATED: call.id}}
-        self._send({"jsonrpc": "2.0", "method": method, "params": params})
+            self.peer.reply(id_, result)
 
     def _changed(self, kinds: Iterable[str]) -> None:
         for kind in kinds:
-            self.tell(f"notifications/{kind}/list_changed", {}, None)
-
-    # ---- Requests to the peer
-
-    async def ask(self, method: str, params: Json, call: Call) -> Json:
-        """The peer's answer. Raises ToolError when it refuses; cancelled, it cancels the
-        request."""
-        loop = asyncio.get_running_loop()
-        if loop is not self.loop:
-            raise RuntimeError("only an async function can ask the client: write async def")
-        self.last_asked += 1
-        number = self.last_asked
-        future: asyncio.Future[Json] = loop.create_future()
-        self.asked[number] = future
-        params = {**params, "_meta": {RELATED: call.id}}
-        self._send({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
-        try:
-            return await future
-        except asyncio.CancelledError:
-            if number in self.asked:
-                self.tell("notifications/cancelled", {"requestId": number}, None)
-            raise
-        except RpcError as e:
-            raise ToolError(f"The client refused {method}: {e.message}") from None
-        finally:
-            self.asked.pop(number, None)
-
-    def _answered(self, message: Json) -> None:
-        number = message.get("id")
-        future = self.asked.pop(number, None) if type(number) is int else None
-        if future is None or future.done():
-            return
-        error = message.get("error")
-        result = message.get("result")
-        if isinstance(error, dict):
-            code, text = error.get("code"), str(error.get("message"))
-            future.set_exception(RpcError(code if isinstance(code, int) else INTERNAL, text))
-        elif isinstance(result, dict):
-            future.set_result(result)
-        else:
-            future.set_exception(RpcError(REQUEST, "the answer is no object"))
-
-    async def state_get(self, call: Call, key: str) -> Any:
-        if not self.keeps_state:
-            return self.state.get((call.session, key))
-        found = await self.ask(f"{STATE}/get", {"session": call.session, "key": key}, call)
-        return found.get("value")
-
-    async def state_set(self, call: Call, key: str, value: Any) -> None:
-        if not self.keeps_state:
-            self.state[call.session, key] = value
-            return
-        params = {"session": call.session, "key": key, "value": value}
-        await self.ask(f"{STATE}/set", params, call)
-
-    async def state_delete(self, call: Call, key: str) -> None:
-        if not self.keeps_state:
-            self.state.pop((call.session, key), None)
-            return
-        await self.ask(f"{STATE}/delete", {"session": call.session, "key": key}, call)
+            self.peer.tell(f"notifications/{kind}/list_changed", {}, None)
 
     # ---- Running functions
 
@@ -391,9 +284,9 @@ class Server:
             call.done = True
         self.calls.pop(call.id, None)
         if isinstance(answer, RpcError):
-            self._error(call.id, answer)
+            self.peer.error(call.id, answer)
         else:
-            self._reply(call.id, answer)
+            self.peer.reply(call.id, answer)
 
     def _cancelled(self, params: Any) -> None:
         id_ = params.get("requestId") if isinstance(params, dict) else None
@@ -414,9 +307,7 @@ class Server:
     def _initialize(self, id_: Any, params: Json) -> bytes:
         asked = params.get("protocolVersion")
         client = params.get("capabilities")
-        self.client = client if isinstance(client, dict) else {}
-        experimental = self.client.get("experimental")
-        self.keeps_state = isinstance(experimental, dict) and STATE in experimental
+        self.peer.introduced(client if isinstance(client, dict) else {})
         options = self.workspace.options
         return encode(
             {

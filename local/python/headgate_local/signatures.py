@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any, Union, get_args, get_origin
 
 from . import docstrings
+from .composites import Json, default_of
 from .constraints import MISSING, Rules, is_field
 from .dependencies import Dependency, is_dependency
 from .scalars import Check, Invalid
-from .shapes import Builder, Json, SchemaError, default_of
+from .shapes import Builder, SchemaError
 
 EXACT = (str, int, bool)
 

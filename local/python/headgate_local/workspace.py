@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import foreign
+from .composites import Json
 from .options import Options
 from .plain import encode
-from .shapes import Json
 from .signatures import Signature
 from .uritemplates import UriTemplate
 

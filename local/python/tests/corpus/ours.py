@@ -14,8 +14,9 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 import probe  # noqa: E402
 from headgate_local import imports, results, running, signatures  # noqa: E402
+from headgate_local.call import Call  # noqa: E402
 from headgate_local.options import Options  # noqa: E402
-from headgate_local.server import Call, Server  # noqa: E402
+from headgate_local.server import Server  # noqa: E402
 from headgate_local.shapes import SchemaError  # noqa: E402
 from headgate_local.wire import Wire  # noqa: E402
 from headgate_local.workspace import Component, Workspace  # noqa: E402
