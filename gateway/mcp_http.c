@@ -264,9 +264,10 @@ void request_move(struct request *r, struct shard *to)
 void request_retry_after(struct request *r, int seconds)
 {
     char text[16];
+    if (!r->x || seconds <= 0)
+        return;
     (void)snprintf(text, sizeof text, "%d", seconds);
-    if (r->x && seconds > 0)
-        exchange_add_field(r->x, STR("Retry-After"), str_of(text));
+    exchange_add_field(r->x, STR("Retry-After"), str_of(text));
 }
 
 void request_error(struct request *r, int status, int code, struct str message, struct str data)
