@@ -153,8 +153,8 @@ static void on_client_gone(struct exchange *x)
     struct request *r = x->arg;
     r->x = NULL;
     /* Modern: to close is to cancel (MCP 2026-07-28 basic/patterns/cancellation). Legacy: it is
-     * not; the call runs on. */
-    if (r->modern || !r->call.live) {
+     * not; the call runs on, and so does the asking of its client, who may come back. */
+    if (r->modern || !(r->call.live || r->rounds)) {
         request_free(r);
         return;
     }

@@ -171,6 +171,20 @@ def test_questions_wait_for_a_client_that_went_away(legacy: Any) -> None:
     assert "decline" in first_with_data(stream).json()["result"]["content"][0]["text"]
 
 
+def test_what_a_modern_server_asks_waits_for_a_client_that_went_away(pair: MakePair) -> None:
+    crossed = pair("legacy", "modern")
+    client: Legacy = crossed.make(caps={"elicitation": {}})
+    pending = client.open("tools/call", {"name": "up_ask"})
+    stream = pending.stream()
+    last = stream.next().id
+    question = first_with_data(stream).json()
+    pending.close()
+    stream = client.listen({"Last-Event-ID": last})
+    assert first_with_data(stream).json() == question
+    client.reply_to(question, lambda method, params: {"action": "decline"})
+    assert "decline" in first_with_data(stream).json()["result"]["content"][0]["text"]
+
+
 class Cutting:
     """Breaks off the stream of each tools/call after an event, and answers who takes it up."""
 
