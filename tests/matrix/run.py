@@ -289,7 +289,8 @@ def run_server(server: Server, chosen: list[tuple[Client, str]]) -> list[dict[st
         features = {f: p for f, p in server.features.items() if f not in server.lacks}
         with gateway(target, server.mount, Path(folder)) as doors:
             for client, transport in chosen:
-                asked = {f: p for f, p in features.items() if f not in client.lacks}
+                lacks = client.lacks | (server.lacks_modern if client.modern else {})
+                asked = {f: p for f, p in features.items() if f not in lacks}
                 through = drive(client, doors[transport], asked)
                 cells.append(
                     {
