@@ -101,6 +101,7 @@ struct mount_config {
     size_t envs;
     char *cwd;
     enum era_pin era;
+    int era_recheck_ms; /* HTTP, found to be legacy: until it is asked again */
     enum session_mode session;
     char *bearer_token;         /* resolved from token/tokenEnv; NULL: none. Secret */
     char *bearer_token_file;    /* read at use, re-read when it changes; NULL: none */

@@ -109,6 +109,16 @@ static const struct option mount_rows[] = {
             "Protocol of the server: found out, stateless (`modern`), or with sessions (`legacy`).",
     },
     {
+        .name = "eraRecheck",
+        .type = OPT_MSEC,
+        OPT_AT(mount_draft, m.era_recheck_ms),
+        .def = "1h",
+        .min = 1000,
+        .max = DAY,
+        .help = "How long an HTTP server found to be legacy counts as such before it is asked "
+                "again.",
+    },
+    {
         .name = "session",
         .type = OPT_CHOICE,
         OPT_AT(mount_draft, m.session),

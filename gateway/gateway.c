@@ -148,8 +148,8 @@ static bool same_mount(const struct mount_config *a, const struct mount_config *
            a->transport == b->transport && same_text(a->url, b->url) &&
            same_text(a->command, b->command) && same_list(a->args, b->args) &&
            same_pairs(a->env, a->envs, b->env, b->envs) && same_text(a->cwd, b->cwd) &&
-           a->era == b->era && a->session == b->session && a->cache == b->cache &&
-           same_text(a->bearer_token, b->bearer_token) &&
+           a->era == b->era && a->era_recheck_ms == b->era_recheck_ms && a->session == b->session &&
+           a->cache == b->cache && same_text(a->bearer_token, b->bearer_token) &&
            same_text(a->bearer_token_file, b->bearer_token_file) &&
            same_pairs(a->headers, a->header_count, b->headers, b->header_count) &&
            same_text(a->ca_file, b->ca_file) && a->tls_insecure == b->tls_insecure &&

@@ -958,6 +958,24 @@ static void on_probe(struct urequest *r, const struct rpc_msg *m, const struct e
     }
 }
 
+static void on_recheck(struct urequest *r, const struct rpc_msg *m, const struct err *e)
+{
+    struct server_info info = {0};
+    struct err bad;
+    (void)e;
+    if (m && m->result != JSON_NONE && !r->up->closed && era_upstream_judge(m) == UP_MODERN &&
+        era_upstream_read_discover(m->doc, m->result, &info, &bad))
+        tell_up(r->up, &info);
+    server_info_fini(&info);
+}
+
+void upstream_recheck(struct upstream *u)
+{
+    if (u->pool && !u->closed)
+        (void)urequest_own(u, NULL, STR("server/discover"), (struct str){0}, PROBE_MS, on_recheck,
+                           NULL);
+}
+
 void upstream_open(struct upstream *u)
 {
     struct err e;

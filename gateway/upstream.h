@@ -86,6 +86,9 @@ void upstream_unlisten(struct urequest **r);
 /* The same for a modern child that is shared: what its conversation listens for from now on. From
  * any upstream of its mount. */
 void upstream_listen_for(struct upstream *u, struct str params);
+/* Asks a server that was found to be legacy once more what it is; session_up tells when it is
+ * modern now. An upgraded server still shakes hands: only asking shows it. */
+void upstream_recheck(struct upstream *u);
 /* Is the server still there? Sends ping (legacy) or server/discover (modern) on what upstream_open
  * opened; fn gets the answer. */
 void upstream_ping(struct upstream *u,

@@ -143,6 +143,7 @@ static void mount_down(struct watched *m, const struct err *e)
         upstream_set_sse(m->up, false); /* it may have learnt streamable HTTP */
     metric_set(m->up_metric, 0);
     timer_clear(&m->ping);
+    timer_clear(&m->recheck);
     fetch_pause(m);
     subs_down(m);
     set_failed(m, e);
@@ -241,6 +242,13 @@ static void read_promises(struct promises *p, const char *capabilities)
     json_fini(&d);
 }
 
+static void on_recheck(void *arg)
+{
+    struct watched *m = arg;
+    timer_set(&m->recheck, m->w->gw->control.loop, m->up->cfg->era_recheck_ms, on_recheck, m);
+    upstream_recheck(m->up);
+}
+
 static void mount_up(struct watched *m, const struct server_info *info)
 {
     bool http = !is_piped(m->up);
@@ -261,6 +269,10 @@ static void mount_up(struct watched *m, const struct server_info *info)
         usession_close(&m->up->shared); /* of a time when it was legacy */
     if (http)
         timer_set(&m->ping, m->w->gw->control.loop, PING_EVERY_MS, on_ping, m);
+    timer_clear(&m->recheck);
+    if (fresh.era == UP_LEGACY && !fresh.sse && m->up->cfg->era == ERA_PIN_AUTO &&
+        m->up->cfg->transport == MOUNT_HTTP)
+        timer_set(&m->recheck, m->w->gw->control.loop, m->up->cfg->era_recheck_ms, on_recheck, m);
     if (m->had_lists)
         watch_rebuild_soon(m->w); /* shards learn eras from the catalog */
     subs_up(m);
@@ -439,6 +451,7 @@ static void watched_free(struct watched *m)
         return;
     timer_clear(&m->reopen);
     timer_clear(&m->ping);
+    timer_clear(&m->recheck);
     subs_fini(m);
     fetch_fini(m);
     server_info_fini(&m->info.server);

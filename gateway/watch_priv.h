@@ -69,7 +69,7 @@ struct watched {
     bool opening;       /* between upstream_open and its event */
     struct err failure; /* of the last list that failed */
     int64_t opened_ms, up_ms, backoff_ms;
-    struct timer reopen, ping;
+    struct timer reopen, ping, recheck;
     struct metric *up_metric;
 
     struct sub_list subs;

@@ -12,7 +12,7 @@ import pytest
 from mcpclient import Client, Legacy, Modern
 from mockcore import text
 from mockhttp import Gate
-from mocks import ModernServer
+from mocks import LegacyServer, ModernServer
 from mocksse import SseServer
 from wire import poll
 
@@ -87,6 +87,31 @@ def test_a_server_that_learns_streamable_http(
     poll(lambda: gateway.upstream("up")["era"] == "modern")
     client = clients(Modern(gateway.url))
     poll(lambda: "result" in client.call("up_echo").message)
+
+
+def test_a_legacy_server_that_learns_the_modern_era(
+    start_gateway: Start, clients: Clients, mocks: Mocks
+) -> None:
+    """It would still shake hands for those who do not ask."""
+    server, learnt = mocks(LegacyServer()), ModernServer()
+    taught = threading.Event()
+
+    async def modern_too(request: Any, conn: Any) -> bool:
+        if not taught.is_set() or request.header("mcp-method") is None:
+            return False
+        request.target = "/mcp"
+        await learnt.respond(request, conn)
+        return True
+
+    server.script = modern_too
+    mount = {"url": server.url, "eraRecheck": "1s"}
+    gateway = start_gateway({"upstreams": {"up": mount}})
+    poll(lambda: gateway.upstream("up")["era"] == "legacy")
+    taught.set()
+    poll(lambda: gateway.upstream("up")["era"] == "modern")
+    client = clients(Modern(gateway.url))
+    poll(lambda: learnt.service.calls() or client.call("up_echo").message and None)
+    assert not learnt.violations
 
 
 @pytest.mark.parametrize(
