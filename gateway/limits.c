@@ -108,11 +108,12 @@ static void note_away(struct shard *s, bool away)
     s->limits_alone = away;
     int alone = atomic_fetch_add(&s->gw->limits_alone, away ? 1 : -1);
     metric_add(metric_of(M_RATE_LIMIT_DEGRADED), away ? 1 : -1);
-    if (away && alone == 0)
+    if (away && alone == 0) {
         log_warn("limits.store_away",
                  L_STR("then", "each limit's failMode decides until it is back"));
-    else if (!away && alone == 1)
+    } else if (!away && alone == 1) {
         log_info("limits.store_back");
+    }
 }
 
 /* The windows that were asked, by what may be decided without the store. */
