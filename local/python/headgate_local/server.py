@@ -76,16 +76,17 @@ class Server:
     # ---- The two ways to run
 
     def run(self) -> None:
-        """Serves until the peer closes."""
+        """Serves until the peer closes; synchronous calls that came before are still answered."""
         signal.signal(signal.SIGALRM, running.ring)
+        ended = False
         while self.loop is None:
             if self.queue:
                 # What cancels a call that waits is read before that call's turn.
-                ahead = 1 < len(self.queue) < CALLS_MAX and self.wire.waiting()
-                if ahead and not self._read():
-                    return
+                ahead = 1 < len(self.queue) < CALLS_MAX and not ended
+                if ahead and self.wire.waiting():
+                    ended = not self._read()
                 self._take(self.queue.popleft())
-            elif not self._read():
+            elif ended or not self._read():
                 return
         for job in iter(self.jobs.get, None):
             job()

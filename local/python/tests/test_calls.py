@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from typing import Any
 
 import pytest
-from conftest import Answer
+from conftest import PROGRAM, ROOT, Answer
 
 BASIC = {
     "tools/basic.py": """
@@ -142,6 +144,20 @@ def test_a_sync_tool_may_run_a_loop_of_its_own(serve: Any) -> None:
     assert client.text("asks_asyncio") == "7"
     client.call("add_later", a=1)
     assert client.text("asks_asyncio") == "7"
+
+
+def test_calls_before_the_end_of_input_are_answered(workspace: Any) -> None:
+    params = {"name": "add", "arguments": {"a": 1}}
+    calls = [
+        {"jsonrpc": "2.0", "id": i, "method": "tools/call", "params": params} for i in range(5)
+    ]
+    done = subprocess.run(
+        [*PROGRAM, "--workspace", workspace(BASIC)],
+        input="".join(json.dumps(each) + "\n" for each in calls).encode(),
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+    )
+    assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == [0, 1, 2, 3, 4]
 
 
 def test_the_end_of_input_ends_the_process(serve: Any) -> None:
