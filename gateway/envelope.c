@@ -6,7 +6,7 @@
  * The MAC is HMAC-SHA-256 over all that follows it. */
 #include "gateway/envelope.h"
 
-enum { MAGIC = 4, KEY_ID = 8, MAC = 32, PREFIX = MAGIC + KEY_ID + MAC };
+enum { MAGIC = 4, KEY_ID = 8, MAC = 32, PREFIX = MAGIC + KEY_ID + MAC, FIXED = 64 };
 
 static const char magic[] = "HGL1";
 
@@ -37,8 +37,7 @@ void envelope_seal(const struct envelope_keys *k, const struct envelope *env, st
 {
     uint8_t mac[MAC] = {0};
     size_t at = out->n;
-    (void)buf_reserve(out, PREFIX + ENVELOPE_OVERHEAD / 64 + env->principal.n + env->head.n +
-                               env->body.n);
+    (void)buf_reserve(out, PREFIX + FIXED + env->principal.n + env->head.n + env->body.n);
     buf_add(out, magic, MAGIC);
     buf_add(out, k->key[0].id, KEY_ID);
     buf_add(out, mac, MAC);
