@@ -17,13 +17,9 @@ from wire import poll
 
 COUNT = int(os.environ.get("HEADGATE_PARKED", "200"))
 BATCH = 50
+SLACK = 256 * 1024
 ALL = {"sampling": {}, "elicitation": {"form": {}}, "roots": {}}
 ACCEPT = {"action": "accept", "content": {"which": "this"}}
-
-
-def rss_kb(pid: int) -> int:
-    with open(f"/proc/{pid}/statm") as f:
-        return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
 
 
 def batches(items: list[Any], work: Callable[[Any], Any]) -> list[Reply]:
@@ -63,8 +59,9 @@ def test_each_of_many_parked_calls_ends_once(
     gateway = start_gateway(config)
     client = clients(Modern(gateway.url, caps=ALL))
     metric = gateway.metric
-    client.call("up_echo")
-    before = rss_kb(gateway.pid)
+    echo = {"name": "up_echo", "arguments": {}}
+    batches(list(range(BATCH)), lambda _: client.open("tools/call", echo))
+    before = metric("mcp_gateway_charged_bytes")
 
     def call(job: tuple[str, int]) -> Any:
         return client.open("tools/call", {"name": f"{job[0]}_many", "arguments": {"n": job[1]}})
@@ -73,7 +70,6 @@ def test_each_of_many_parked_calls_ends_once(
     replies = dict(zip(jobs, batches(jobs, call)))
     assert all(reply.asked for reply in replies.values())
     assert metric("mcp_parked_calls") == COUNT
-    parked_kb = rss_kb(gateway.pid) - before
 
     def answer(job: tuple[str, int]) -> Any:
         reply = replies[job]
@@ -97,13 +93,14 @@ def test_each_of_many_parked_calls_ends_once(
     poll(lambda: metric("mcp_parked_calls") == 0, timeout=wait + 20, why="the others expire")
     for reply in batches(never, answer):
         assert reply.code == -32602
-    assert metric("mcp_calls_admitted_total") == COUNT + 1
-    assert metric("mcp_calls_answered_total") == len(live) + 1
+    assert metric("mcp_calls_admitted_total") == COUNT + BATCH
+    assert metric("mcp_calls_answered_total") == len(live) + BATCH
     assert metric("mcp_calls_failed_total") == len(dead)
     assert metric("mcp_calls_cancelled_total") == len(never)
     assert metric("mcp_inflight_requests") == 0
-    if COUNT >= 1000:
-        kept = lambda: metric("mcp_gateway_charged_bytes")  # noqa: E731
-        poll(lambda: kept() == 0, timeout=wait + 20, why="no result is kept")
-        after = rss_kb(gateway.pid) - before
-        assert after < parked_kb / 2 + 1024, f"{after} KiB are not given back, of {parked_kb}"
+    # The heap in use; sanitizers have one of their own.
+    poll(
+        lambda: metric("mcp_gateway_charged_bytes") < before + SLACK,
+        timeout=wait + 20,
+        why="the heap is as it was",
+    )
