@@ -70,13 +70,14 @@ void auth_attach(struct auth_config *c, struct jwks_keeper *keeper, char *const 
         struct auth_issuer *is = &c->issuers[i];
         if (!is->audiences)
             is->audiences = copy_list(resource);
-        if (is->jwks_url && !is->jwks)
+        if (is->jwks_url && !is->jwks) {
             is->jwks =
                 jwks_get(keeper, &(struct jwks_options){.url = is->jwks_url,
                                                         .ca_file = is->ca_file,
                                                         .algs = is->algs,
                                                         .ttl_ms = is->ttl_ms,
                                                         .min_refresh_ms = is->min_refresh_ms});
+        }
     }
 }
 

@@ -38,13 +38,6 @@ static void tenant_fini(struct policy_tenant *t)
         jsontest_fini(&t->match[i].test);
         free(t->match[i].value);
     }
-    for (size_t i = 0; i < t->credential_count; i++) {
-        struct policy_credential *c = &t->credentials[i];
-        crypto_wipe(c->token, strlen(c->token));
-        free(c->token);
-        free(c->mount);
-    }
-    free(t->credentials);
     free(t->match);
     free_list(t->mounts);
     filter_fini(&t->filter);
@@ -116,10 +109,11 @@ static bool admits(char *const *globs, struct str s)
 
 static bool share(char *const *a, char *const *b)
 {
-    for (; a && *a; a++)
+    for (; a && *a; a++) {
         for (char *const *z = b; z && *z; z++)
             if (strcmp(*a, *z) == 0)
                 return true;
+    }
     return false;
 }
 
@@ -310,7 +304,7 @@ static struct policy_decision by_rules(const struct policy *p, const struct poli
         enum jsontest_result holds = r->arg_count ? args_hold(r, d, args) : JSONTEST_TRUE;
         if (holds == JSONTEST_AMBIGUOUS)
             return (struct policy_decision){.effect = POLICY_DENY, .reason = BY_AMBIGUITY};
-        if (holds == JSONTEST_TRUE)
+        if (holds == JSONTEST_TRUE) {
             return (struct policy_decision){.effect = r->effect,
                                             .reason = BY_RULE,
                                             .rule = r,
@@ -318,6 +312,7 @@ static struct policy_decision by_rules(const struct policy *p, const struct poli
                                                       r->arg_count == 0,
                                             .depends = depends,
                                             .next_rule = first};
+        }
     }
     enum policy_effect fallback = s->tenant ? s->tenant->fallback : POLICY_ALLOW;
     return (struct policy_decision){.effect = fallback,

@@ -41,22 +41,14 @@ struct policy_tenant_match {
     char *value;          /* ISSUER: exact; CLIENT, HOST: glob */
 };
 
-/* An upstream credential of a tenant's own. */
-struct policy_credential {
-    char *mount, *token; /* token: secret */
-};
-
 struct policy_tenant {
     char *name;
     struct policy_tenant_match *match;
     size_t matches;
     char **mounts; /* globs; NULL: all */
     struct policy_filter filter;
-    enum policy_effect fallback;  /* when no rule matches */
-    char *rate_limit;             /* of all its calls together; NULL: none */
-    int max_sessions, max_parked; /* 0: no limit of its own */
-    struct policy_credential *credentials;
-    size_t credential_count;
+    enum policy_effect fallback; /* when no rule matches */
+    char *rate_limit;            /* of all its calls together; NULL: none */
     struct principal *anonymous; /* counted: who comes to it by address without a credential */
 };
 

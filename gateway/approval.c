@@ -245,9 +245,10 @@ void approval_begin(struct call *c)
         decide(ap, ERR_FORBIDDEN, NOT_APPROVED);
     else if (approval_can_ask(c) && c->legacy_client)
         put_question(ap);
-    else
+    else {
         decide(ap, ERR_FORBIDDEN,
                says_approved(c) ? NULL
                                 : "a person must approve this call: ask, then call again with "
                                   "human_approved true and an approval_reason");
+    }
 }

@@ -157,10 +157,12 @@ struct config {
     enum log_level log_level;
     bool log_json;
     bool metrics_enabled, ui_enabled;
-    bool debuggable;       /* core dumps, ptrace */
-    int threads;           /* data threads, 1..64 */
-    bool gateway_mode;     /* mounts are used */
-    bool production;       /* MCP_ENV is prod, production or staging */
+    bool debuggable;     /* core dumps, ptrace */
+    int threads;         /* data threads, 1..64 */
+    bool gateway_mode;   /* mounts are used */
+    bool production;     /* MCP_ENV is prod, production or staging */
+    bool human_approval; /* of tools that are believed to destroy */
+    enum auth_type auth_type;
     strlist cors_origins;  /* exact origins, or "*" */
     strlist allowed_hosts; /* Host values admitted besides localhost forms and the bound addresses;
                               "*" = any */
@@ -197,11 +199,9 @@ struct config {
     size_t mount_count;
     struct local_config local;
     char *source; /* the file read, for messages; NULL when none */
-    enum auth_type auth_type;
     struct auth_config auth;
     struct policy policy;
-    bool human_approval; /* of tools that are believed to destroy */
-    char *audit_file;    /* NULL: no audit log */
+    char *audit_file; /* NULL: no audit log */
     char *public_url; /* origin under which clients know the gateway, without '/'; NULL: not said */
 };
 

@@ -177,10 +177,11 @@ static void add_token(const struct option_reader *r, struct config_draft *d,
                       "is not a date: write 2027-01-31 or 2027-01-31T12:00:00Z");
     if (!entry_digest(r, d, node, digest))
         return;
-    for (size_t i = 0; i < c->token_count; i++)
+    for (size_t i = 0; i < c->token_count; i++) {
         if (crypto_equal(c->tokens[i].digest, digest, sizeof digest))
             option_report(r, false, node, "token", "is the token of %.64s, too",
                           c->tokens[i].who->client);
+    }
     auth_add_token(c, digest,
                    principal_new(&(struct principal_facts){.subject = str_of(t->client_id),
                                                            .client = str_of(t->client_id),
@@ -241,11 +242,12 @@ static void read_one_token(struct config_draft *d)
     const struct auth_draft *a = &d->auth;
     uint8_t digest[32];
     const struct secret_source s = {"auth.token", a->token, a->token_env, a->token_file};
-    if (token_digest(&r, d, NULL, &s, digest))
+    if (token_digest(&r, d, NULL, &s, digest)) {
         auth_add_token(&d->c.auth, digest,
                        principal_new(&(struct principal_facts){.subject = str_of(a->client_id),
                                                                .client = str_of(a->client_id),
                                                                .scopes = a->scopes}));
+    }
 }
 
 static void read_admin_token(struct config_draft *d)
@@ -406,16 +408,18 @@ static void add_issuer(struct option_reader *r, struct config_draft *d, struct y
     /* What the issuer owns stays; the rest goes. */
     i.i = (struct auth_issuer){0};
     options_fini(&issuer_table, &i, 0);
+    r->base = NULL;
 }
 
 static bool has_issuer_env(const struct config_draft *d)
 {
-    for (size_t i = 0; i < issuer_table.n; i++)
+    for (size_t i = 0; i < issuer_table.n; i++) {
         for (size_t k = 0; k < OPTION_MAX_ENVS && issuer_table.rows[i].env[k]; k++) {
             const char *value = option_getenv(d->environ, issuer_table.rows[i].env[k]);
             if (value && *value)
                 return true;
         }
+    }
     return false;
 }
 
@@ -451,13 +455,14 @@ static void set_order(struct config_draft *d)
         int k = 0;
         while (k < AUTH_PROVIDERS && strcasecmp(names[k], *z) != 0)
             k++;
-        if (k == AUTH_PROVIDERS)
+        if (k == AUTH_PROVIDERS) {
             config_report(d, false, "auth.providers", "'%.32s' is not known: write bearer or jwt",
                           *z);
-        else if (c->providers == AUTH_PROVIDERS || (c->providers && (int)c->order[0] == k))
+        } else if (c->providers == AUTH_PROVIDERS || (c->providers && (int)c->order[0] == k)) {
             config_report(d, false, "auth.providers", "'%.32s' is given twice", *z);
-        else
+        } else {
             c->order[c->providers++] = (enum auth_provider)k;
+        }
     }
     if (d->auth.providers)
         return;
@@ -485,18 +490,20 @@ static void check_type(struct config_draft *d)
     if (uses_bearer && c->token_count == 0)
         config_report(d, false, "auth.type",
                       "asks for bearer, but there is no token: set MCP_AUTH_TOKEN or auth.tokens");
-    if (uses_jwt && c->issuer_count == 0)
+    if (uses_jwt && c->issuer_count == 0) {
         config_report(
             d, false, "auth.type",
             "asks for jwt, but there is no issuer: set MCP_AUTH_JWT_JWKS_URI or auth.jwt");
+    }
     if (type == AUTH_TYPE_NONE && c->required_scopes)
         config_report(d, false, "auth.requiredScopes",
                       "nobody can have scopes when auth.type is none");
-    if (type == AUTH_TYPE_NONE && d->c.production && !d->auth.allow_none)
+    if (type == AUTH_TYPE_NONE && d->c.production && !d->auth.allow_none) {
         config_report(d, false, "environment",
                       "is a production one, and clients are not authenticated; configure auth, or "
                       "set MCP_ALLOW_NO_AUTH=true (allowNoAuth: true) if another layer keeps "
                       "strangers out");
+    }
 }
 
 static void check_public_url(struct config_draft *d)
@@ -519,12 +526,14 @@ static void check_public_url(struct config_draft *d)
 /* Scopes stand in headers: what is configured must fit there (RFC 6749 §3.3). */
 static void check_scopes(struct config_draft *d, const char *path, char *const *list)
 {
-    for (; list && *list; list++)
-        for (const char *c = *list; *c; c++)
+    for (; list && *list; list++) {
+        for (const char *c = *list; *c; c++) {
             if (*c <= ' ' || *c >= 0x7f || *c == '"' || *c == '\\') {
                 config_report(d, false, path, "'%.64s' is not a scope", *list);
                 break;
             }
+        }
+    }
 }
 
 static char **take(char ***list)

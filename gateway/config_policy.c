@@ -166,10 +166,11 @@ static void read_notes(const struct option_reader *r, const struct yaml_node *ma
             out->said |= (uint8_t)(1U << i);
             out->yes |= (uint8_t)((unsigned)yes << i);
         }
-        if (!known)
+        if (!known) {
             option_report(r, false, n, "annotations",
                           "knows readOnly, destructive, idempotent and openWorld, each true or "
                           "false");
+        }
     }
 }
 
@@ -195,16 +196,16 @@ static void read_match(const struct option_reader *r, const struct yaml_node *n,
             add_value(&m.test, v);
         if (value->kind != YAML_LIST)
             add_value(&m.test, value);
+        add_match(t, m);
     } else if ((issuer || client || host) && n->count == 1) {
         const struct yaml_node *one = issuer ? issuer : client ? client : host;
         m.kind = issuer ? MATCH_ISSUER : client ? MATCH_CLIENT : MATCH_HOST;
         m.value = xstrdup(one->text);
+        add_match(t, m);
     } else {
         option_report(r, false, n, "match",
                       "is {claim: NAME, value: V}, {issuer: I}, {clientId: GLOB} or {host: GLOB}");
-        return;
     }
-    add_match(t, m);
 }
 
 static void read_matches(const struct option_reader *r, const struct yaml_node *n,

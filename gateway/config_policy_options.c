@@ -70,24 +70,6 @@ static const struct option tenant_rows[] = {
         .def_text = "none",
         .help = "All its calls together, as `600/min`.",
     },
-    {
-        .name = "maxSessions",
-        .type = OPT_INT,
-        OPT_AT(policy_tenant, max_sessions),
-        .def = "0",
-        .min = 0,
-        .max = 1000000,
-        .help = "Sessions of its clients at one time; 0: as many as there are.",
-    },
-    {
-        .name = "maxParked",
-        .type = OPT_INT,
-        OPT_AT(policy_tenant, max_parked),
-        .def = "0",
-        .min = 0,
-        .max = 1000000,
-        .help = "Its calls that wait for an answer of their client; 0: no limit of its own.",
-    },
 };
 
 const struct option_table tenant_table = {tenant_rows, sizeof tenant_rows / sizeof *tenant_rows};

@@ -97,7 +97,9 @@ static void metadata_url(const struct exchange *x, struct buf *out)
 {
     gate_public_url(x->shard->gw, x->shard->config, out);
     buf_adds(out, RESOURCE);
-    buf_add_str(out, x->head->path);
+    const struct config *cfg = x->shard->config;
+    bool message = cfg->messages_path && str_eq(x->head->path, str_of(cfg->messages_path));
+    buf_add_str(out, message ? str_of(cfg->sse_path) : x->head->path);
     buf_addc(out, '\0');
 }
 
@@ -124,11 +126,12 @@ static void refuse(struct exchange *x, enum gate_door door, int status, const ch
     const struct auth_config *a = &x->shard->config->auth;
     char **scopes =
         door == GATE_ADMIN_WRITE && status == 403 ? a->reload_scopes : a->required_scopes;
-    if (is_mcp(door))
+    if (is_mcp(door)) {
         buf_addf(&body, "{\"error\":\"%s\",\"error_description\":\"%s\"}",
                  error ? error : "unauthorized", why);
-    else
+    } else {
         buf_addf(&body, "{\"error\":\"%s\"}", status == 401 ? "unauthorized" : error);
+    }
     reply(x, status, error, scopes, door, buf_str(&body));
     buf_fini(&body);
 }
@@ -395,11 +398,12 @@ void gate_attach(struct gateway *gw, struct config *cfg)
     for (size_t i = 0; i <= n; i++) {
         url.n = 0;
         buf_add_str(&url, buf_str(&origin));
-        if (i < n)
+        if (i < n) {
             buf_addf(&url, "%s/t/%s%s", cfg->base_path, cfg->policy.tenants[i].name,
                      strrchr(cfg->path, '/'));
-        else
+        } else {
             buf_adds(&url, cfg->path);
+        }
         urls[i] = xmemdup0(url.p, url.n);
     }
     auth_attach(&cfg->auth, gw->jwks, urls);
@@ -451,7 +455,8 @@ static bool resource_path(const struct exchange *x, struct str *path)
     *path = (struct str){all.p + n, all.n - n};
     if (path->n == 0)
         *path = str_of(x->shard->config->path);
-    return gate_is_endpoint(x->shard->config, *path);
+    const char *sse = x->shard->config->sse_path;
+    return gate_is_endpoint(x->shard->config, *path) || (sse && str_eq(*path, str_of(sse)));
 }
 
 void gate_metadata(struct exchange *x)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from typing import Any
 
 import pytest
@@ -394,3 +395,58 @@ def test_a_list_change_is_told_to_those_who_see_it(
     # The first that the other tenant hears is of its own change.
     assert streams[0].until("notifications/tools/list_changed")
     assert one.names() == ["a_x", "a_z"]
+
+
+def test_fifty_tenants_with_the_same_words_see_nothing_of_each_other(
+    start_gateway: Any, mocks: Any, clients: Any
+) -> None:
+    """Same names, ids and arguments, results cached: every byte that comes is the tenant's own."""
+    count = 50
+
+    async def who(ctx: Any, _arguments: Any) -> Any:
+        return text(f"canary-{ctx.params['name']}")
+
+    made = Service()
+    for i in range(count):
+        made.tool(f"who{i:02}", who, description=f"canary-who{i:02}")
+        made.resource(f"demo://own/{i:02}", f"canary-who{i:02}")
+    up = mocks(ModernServer(made))
+    names = [f"t{i:02}" for i in range(count)]
+    gateway = start_gateway(
+        {
+            "pageSize": 1,
+            "upstreams": {"up": {"url": up.url}},
+            "cache": {"tools": {"*": {"ttl": "10m", "scope": "public"}}},
+            "auth": {"tokens": [token(n, tenant=n) for n in names]},
+            "tenants": {
+                n: {"tools": {"allow": [f"up_who{n[1:]}"]}, "default": "deny"} for n in names
+            },
+            "policy": {
+                "rules": [
+                    {"tenants": [n], "names": [f"up_who{n[1:]}", f"demo://own/{n[1:]}"]}
+                    | {"effect": "allow"}
+                    for n in names
+                ]
+            },
+        }
+    )
+    for era in ERAS.values():
+        for i, name in enumerate(names):
+            client = clients(era(gateway.url, headers={"Authorization": f"Bearer {name}"}))
+            own, other = f"who{i:02}", f"who{(i + 1) % count:02}"
+            seen = [
+                client.request("tools/list").raw,
+                client.request("resources/list").raw,
+                client.call(f"up_{own}", {"same": "words"}).raw,
+                client.call(f"up_{own}", {"same": "words"}).raw,
+                client.request("resources/read", {"uri": f"demo://own/{own[3:]}"}).raw,
+            ]
+            refused = client.call(f"up_{other}", {"same": "words"})
+            assert refused.error["message"] == f"unknown tool: up_{other}"
+            foreign = client.request("resources/read", {"uri": f"demo://own/{other[3:]}"})
+            assert "error" in foreign.message
+            told = b"".join([*seen, foreign.raw]).decode()
+            canaries = {told[m.start() : m.start() + 12] for m in re.finditer("canary-who", told)}
+            assert canaries == {f"canary-{own}"}
+            client.close()
+    assert "canary" not in gateway.logs
