@@ -209,17 +209,18 @@ static void stream_end(struct hreq *h, const struct err *e, void *arg)
     struct err mine;
     p->stream = NULL;
     const char *name = p->us->up->cfg->name;
-    if (e)
+    if (e) {
         (void)err_set(&mine, e->kind, "upstream %s: %s", name, e->msg);
-    else if (p->endpoint)
+    } else if (p->endpoint) {
         (void)err_set(&mine, ERR_UNAVAILABLE, "upstream %s ended its stream", name);
-    else if (status == 401 || status == 403 || status >= 500)
+    } else if (status == 401 || status == 403 || status >= 500) {
         upstream_status_error(p->us->up, status, &mine);
-    else
+    } else {
         (void)err_set(&mine, ERR_BAD_UPSTREAM,
                       "upstream %s speaks neither streamable HTTP nor HTTP+SSE at this URL (GET "
                       "answered HTTP %d)",
                       name, status);
+    }
     broken(p, &mine);
 }
 
