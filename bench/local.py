@@ -1,5 +1,5 @@
-"""Trivial Python tools through Headgate's local provider beside the same functions in FastMCP, served
-over HTTP; README.md says how to read. The interpreter of FastMCP is BENCH_FASTMCP_PYTHON."""
+"""Trivial Python tools through Headgate's local provider beside the same functions in FastMCP over
+HTTP; README.md says how to read. The interpreter of FastMCP is BENCH_FASTMCP_PYTHON."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def fastmcp(core: int) -> Iterator[Target]:
 
 
 def requests_of(target: Target, tool: str, modern: bool, connections: int) -> list[Path]:
-    """Checks one whole answer, then writes the requests: legacy ones with a session a connection."""
+    """Checks one whole answer, then writes the requests: a session a connection in the old era."""
     files = []
     for i in range(1 if modern else connections):
         session = None if modern else calls.open_session(target.port)
@@ -103,7 +103,8 @@ def rows_of(case: str, targets: list[Target], connections: int) -> list[dict[str
         row["errors"] = int(sum(run["errors"] for run in t.runs))
         rows.append(row)
         print(
-            f"{case:12} {connections:3} {t.name:9} {row['rps']:>9,.0f}/s ×{row['ratio_to_fastmcp']:<6}"
+            f"{case:12} {connections:3} {t.name:9}"
+            f" {row['rps']:>9,.0f}/s ×{row['ratio_to_fastmcp']:<6}"
             f" p50 {row['p50_us']:>8,.0f} µs  p99 {row['p99_us']:>8,.0f} µs"
             f"  CPU {row['cpu_us']:>7,.1f} µs  errors {row['errors']}"
         )

@@ -254,6 +254,10 @@ void era_upstream_initialize(const struct usession *us, struct buf *params)
         convert_write_caps(us->pooled ? us->caps : CAP_ALL, params);
     else
         buf_adds(params, watch ? OWN_CAPS : "{}");
+    if (us->worker) { /* and what nobody but the gateway has */
+        params->n--;
+        buf_adds(params, ",\"experimental\":{\"" META_STATE "\":{}}}");
+    }
     buf_adds(params, ",\"clientInfo\":");
     buf_add_str(params, us->owner ? session_client_info(us->owner) : STR(OWN_INFO));
     buf_addc(params, '}');

@@ -407,3 +407,95 @@ def test_links_that_lead_out_of_the_folder_are_not_followed(
     uris = [r["uri"] for r in clients(Modern(gateway.url)).all("resources")]
     assert uris == ["knowledge://fine.md"]
     assert len(gateway.api("local")["skipped"]) == 2
+
+
+# ---- what tools want of their callers -----------------------------------------------------------
+
+ASKING = """
+from fastmcp import Context
+
+async def greet(ctx: Context) -> str:
+    answer = await ctx.elicit("Who are you?", response_type=str)
+    return f"hello {answer.data}" if answer.action == "accept" else "nobody"
+
+async def think(ctx: Context) -> str:
+    answer = await ctx.sample("Say something")
+    return answer.text
+
+async def tell(ctx: Context) -> str:
+    await ctx.info("a line")
+    await ctx.report_progress(1, 2)
+    return "told"
+
+async def keep(value: int, ctx: Context) -> str:
+    await ctx.set_state("value", value)
+    return "kept"
+
+async def kept(ctx: Context) -> str:
+    return str(await ctx.get_state("value"))
+
+async def forget(ctx: Context) -> str:
+    await ctx.delete_state("value")
+    return "forgotten"
+"""
+ABLE = {"caps": {"elicitation": {"form": {}}, "sampling": {}}}
+
+
+def answering(method: str, _params: dict[str, Any]) -> dict[str, Any]:
+    if method == "elicitation/create":
+        return {"action": "accept", "content": {"value": "you"}}
+    text = {"type": "text", "text": "something"}
+    return {"role": "assistant", "model": "m", "content": text}
+
+
+def test_tools_ask_the_client_of_their_own_call(
+    local: Start, clients: Clients, workspace: Workspace
+) -> None:
+    workspace.write("tools/asking.py", ASKING)
+    gateway = local(workers=1)
+    made = [clients(Legacy(gateway.url, **ABLE)) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        tools = ["greet", "think", "greet", "think"]
+        waiting = [
+            pool.submit(c.call, tool, {}, answer=answering)
+            for c, tool in zip(made, tools, strict=True)
+        ]
+        told = [w.result().text for w in waiting]
+    assert told == ["hello you", "something", "hello you", "something"]
+
+
+def test_modern_clients_are_asked_by_the_answer(
+    local: Start, clients: Clients, workspace: Workspace
+) -> None:
+    workspace.write("tools/asking.py", ASKING)
+    client = clients(Modern(local().url, **ABLE))
+    first = client.call("greet").result
+    assert first["resultType"] == "input_required"
+    answers = {key: answering(r["method"], {}) for key, r in first["inputRequests"].items()}
+    params = {"name": "greet", "arguments": {}, "inputResponses": answers}
+    params["requestState"] = first["requestState"]
+    assert client.request("tools/call", params).text == "hello you"
+
+
+def test_progress_and_log_lines_reach_their_caller(
+    local: Start, clients: Clients, workspace: Workspace
+) -> None:
+    workspace.write("tools/asking.py", ASKING)
+    client = clients(Modern(local().url))
+    reply = client.call("tell", token="t")
+    (progress,) = reply.sent("notifications/progress")
+    assert progress["progressToken"] == "t" and progress["progress"] == 1
+
+
+def test_state_of_a_session_is_the_sessions_alone(
+    local: Start, clients: Clients, workspace: Workspace
+) -> None:
+    workspace.write("tools/asking.py", ASKING)
+    gateway = local()
+    one, two = clients(Legacy(gateway.url)), clients(Legacy(gateway.url))
+    for client, value in ((one, 1), (two, 2)):
+        assert client.call("keep", {"value": value}).text == "kept"
+    one.call("die", {"status": 1})
+    assert [c.call("kept").text for c in (one, two, one)] == ["1", "2", "1"]
+    one.call("forget")
+    assert [c.call("kept").text for c in (one, two)] == ["None", "2"]
