@@ -316,7 +316,6 @@ void config_check(struct config_draft *d)
 /* Variables of features that this version does not have; '*' stands for any rest. */
 static const char *const later_variables[] = {
     "SOURCE_*",
-    "EXTRA_PIP_PACKAGES",
 };
 
 static bool is_of_table(const struct option_table *t, struct str name)

@@ -61,6 +61,40 @@ static void check_sandbox(struct config_draft *d)
                       SANDBOX_MAX_PATHS / 2);
 }
 
+/* "a>=1,<2,b" is a>=1,<2 and b: what begins a package is no operator. Joined to the list. */
+static void add_extra_packages(struct config_draft *d)
+{
+    struct local_config *l = &d->c.local;
+    struct str rest = str_of(d->extra_packages), part;
+    size_t n = 0;
+    while (l->packages && l->packages[n])
+        n++;
+    while (str_split(&rest, ',', &part)) {
+        part = str_trim(part);
+        if (part.n == 0)
+            continue;
+        if (n && strchr("<>=!~", part.p[0])) {
+            struct buf joined = {0};
+            buf_addf(&joined, "%s,%.*s", l->packages[n - 1], STR_FMT(part));
+            buf_addc(&joined, '\0');
+            free(l->packages[n - 1]);
+            l->packages[n - 1] = joined.p;
+            continue;
+        }
+        l->packages = xrealloc(l->packages, (n + 2) * sizeof *l->packages);
+        l->packages[n++] = xmemdup0(part.p, part.n);
+        l->packages[n] = NULL;
+    }
+}
+
+/* What begins with '-' would be an option of pip. */
+static void check_packages(struct config_draft *d)
+{
+    for (char **p = d->c.local.packages; p && *p; p++)
+        if (**p == '-' || !**p)
+            config_report(d, false, "local.packages", "'%.64s' is not a package", *p);
+}
+
 void config_check_local(struct config_draft *d)
 {
     struct local_config *l = &d->c.local;
@@ -76,6 +110,9 @@ void config_check_local(struct config_draft *d)
         l->prefix = xstrdup("");
     if (!l->enabled)
         return;
+    if (d->extra_packages)
+        add_extra_packages(d);
+    check_packages(d);
     check_folders(d);
     check_sandbox(d);
 }

@@ -20,7 +20,10 @@ struct local_config {
     size_t envs;
     char **pass_env, **path, **preload;
     char *python; /* NULL: found */
-    int profile;  /* enum sandbox_profile */
+    char **packages, **pip_args;
+    char *requirements, *packages_dir; /* NULL: none */
+    bool only_binary;
+    int profile; /* enum sandbox_profile */
     bool sandbox_required;
     char **read, **write, **ports;
 };

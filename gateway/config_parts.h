@@ -59,9 +59,10 @@ struct config_draft {
     char *environment, *host, *port, *mount_servers;
     struct auth_draft auth;
     struct policy_draft policy;
-    int mode;         /* enum config_mode */
-    int on_duplicate; /* enum duplicate_policy; -1: not said */
-    int uris;         /* enum config_uris */
+    char *extra_packages; /* EXTRA_PIP_PACKAGES */
+    int mode;             /* enum config_mode */
+    int on_duplicate;     /* enum duplicate_policy; -1: not said */
+    int uris;             /* enum config_uris */
     char **seal_keys;
     char *seal_keys_file, *seal_keys_env;
     char *store_text, *store_password_env;

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "gateway/lines.h"
 #include "gateway/local_host.h"
+#include "gateway/local_packages.h"
 #include "gateway/local_watch.h"
 #include "gateway/upstream.h"
 #include "local/sandbox.h"
@@ -44,8 +45,11 @@ struct stage_job {
 
 struct local {
     struct gateway *gw;
-    struct config *config; /* counted; NULL: no provider */
-    char *dir;             /* 0700: sockets and generations */
+    struct config *config;           /* counted; NULL: no provider */
+    char *dir;                       /* 0700: sockets and generations */
+    struct local_packages *packages; /* being installed */
+    char *site;                      /* where they are; NULL: none */
+    struct err packages_failure;
     struct local_host *host;
     unsigned hosts;
     struct local_watch *watch; /* hot reload; NULL: off */
@@ -592,22 +596,60 @@ static bool make_dir(struct local *l, struct err *e)
     return false;
 }
 
+static void drop_host(struct local *l)
+{
+    stop_load(l);
+    local_packages_free(&l->packages);
+    if (l->host)
+        local_host_deafen(l->host);
+    local_host_unref(&l->host); /* ends with the last generation that needs it */
+}
+
 static void start_host(struct local *l)
 {
     struct err e;
     struct buf path = {0};
-    stop_load(l);
-    if (l->host)
-        local_host_deafen(l->host);
-    local_host_unref(&l->host); /* ends with the last generation that needs it */
+    drop_host(l);
     bool ok = make_dir(l, &e);
     buf_addf(&path, "%s/python-%u", l->dir ? l->dir : "", ++l->hosts);
     buf_addc(&path, '\0');
     if (ok)
-        l->host = local_host_new(l->gw, l->config, path.p, on_host_ready, l, &e);
+        l->host = local_host_new(l->gw, l->config, path.p, l->site, on_host_ready, l, &e);
     buf_fini(&path);
     if (!l->host)
         load_failed(l, &e);
+}
+
+static void on_packages(const char *site, const struct err *e, void *arg)
+{
+    struct local *l = arg;
+    free(l->site);
+    l->site = site ? xstrdup(site) : NULL;
+    l->packages_failure = e ? *e : (struct err){0};
+    local_packages_free(&l->packages);
+    if (e)
+        log_error("local.packages_failed", L_ERR(e));
+    if (e && l->config->local.strict && !l->gen) {
+        give_up_start(l, l->packages_failure.msg);
+        return;
+    }
+    start_host(l);
+    load(l, true);
+}
+
+/* The packages first, when there are any; then the process that may import them. */
+static void start_all(struct local *l)
+{
+    const struct local_config *c = &l->config->local;
+    struct err e;
+    drop_host(l);
+    if (!c->packages && !c->requirements) {
+        start_host(l);
+    } else if (make_dir(l, &e)) {
+        l->packages = local_packages_new(l->gw, l->config, l->dir, on_packages, l);
+    } else {
+        load_failed(l, &e);
+    }
 }
 
 static bool same_list(char *const *a, char *const *b)
@@ -624,7 +666,10 @@ static bool same_host(const struct config *x, const struct config *y)
     const struct local_config *a = &x->local, *b = &y->local;
     bool same = a->envs == b->envs && same_list(a->pass_env, b->pass_env) &&
                 same_list(a->path, b->path) && same_list(a->preload, b->preload) &&
-                str_eq(str_of(a->python), str_of(b->python)) && x->debuggable == y->debuggable;
+                str_eq(str_of(a->python), str_of(b->python)) && x->debuggable == y->debuggable &&
+                same_list(a->packages, b->packages) && same_list(a->pip_args, b->pip_args) &&
+                str_eq(str_of(a->requirements), str_of(b->requirements)) &&
+                a->only_binary == b->only_binary;
     for (size_t i = 0; same && i < a->envs; i++)
         same = strcmp(a->env[i].name, b->env[i].name) == 0 &&
                strcmp(a->env[i].value, b->env[i].value) == 0;
@@ -651,15 +696,12 @@ void local_configure(struct local *l, struct config *c)
     struct config *old = l->config;
     l->config = c->local.enabled ? config_ref(c) : NULL;
     if (!l->config) {
-        stop_load(l);
+        drop_host(l);
         local_watch_free(&l->watch);
         local_gen_unref(&l->gen);
-        if (l->host)
-            local_host_deafen(l->host);
-        local_host_unref(&l->host);
     } else {
-        if (!l->host || !old || !same_host(old, c))
-            start_host(l);
+        if ((!l->host && !l->packages) || !old || !same_host(old, c))
+            start_all(l);
         watch_files(l);
         load(l, true);
     }
@@ -681,12 +723,10 @@ void local_free(struct local **lp)
     *lp = NULL;
     if (!l)
         return;
-    stop_load(l);
+    drop_host(l);
     local_watch_free(&l->watch);
     local_gen_unref(&l->gen);
-    if (l->host)
-        local_host_deafen(l->host);
-    local_host_unref(&l->host);
+    free(l->site);
     loop_flush(l->gw->control.loop); /* the last generations remove their files */
     if (l->dir)
         stage_remove(l->dir);
@@ -759,6 +799,11 @@ void local_status(const struct local *l, struct buf *b)
         add_number(b, "pid", l->host ? local_host_pid(l->host) : 0);
         add_key(b, "hot_reload");
         buf_adds(b, l->watch ? "true" : "false");
+        add_text(b, "packages",
+                 l->packages                            ? "installing"
+                 : l->site                              ? "installed"
+                 : l->packages_failure.kind != ERR_NONE ? l->packages_failure.msg
+                                                        : "none");
         if (l->failure.kind != ERR_NONE)
             add_text(b, "error", l->failure.msg);
         add_sandbox(l, b);

@@ -29,7 +29,7 @@ struct local_host {
     struct child *child;
     struct lines *out;
     struct stderr_log *errors;
-    char *program, *runtime, *socket;
+    char *program, *runtime, *socket, *site;
     char **argv, **env;
     const char *folders[MAX_FOLDERS + 2];
     bool ready;
@@ -118,19 +118,23 @@ static void free_list(char **list)
     free(list);
 }
 
-static void make_arguments(struct local_host *h, const struct config *c)
+static void make_arguments(struct local_host *h, const struct config *c, const char *site)
 {
     char pid[16];
     (void)snprintf(pid, sizeof pid, "%d", (int)getpid());
     push_each(&h->argv, "--socket", (char *[]){h->socket, NULL});
     push_each(&h->argv, "--runtime", (char *[]){h->runtime, NULL});
     push_each(&h->argv, "--peer", (char *[]){pid, NULL});
+    h->site = site ? xstrdup(site) : NULL;
+    push_each(&h->argv, "--site", (char *[]){h->site, NULL});
     push_each(&h->argv, "--site", c->local.path);
     push_each(&h->argv, "--preload", c->local.preload);
     if (c->debuggable)
         push(&h->argv, xstrdup("--debuggable"));
     size_t n = 0;
     h->folders[n++] = h->runtime;
+    if (h->site)
+        h->folders[n++] = h->site;
     for (char *const *at = c->local.path; at && *at && n < MAX_FOLDERS; at++)
         h->folders[n++] = *at;
 }
@@ -258,7 +262,7 @@ static void start(void *arg)
 }
 
 struct local_host *local_host_new(struct gateway *gw, const struct config *c, const char *path,
-                                  local_host_fn ready, void *arg, struct err *e)
+                                  const char *site, local_host_fn ready, void *arg, struct err *e)
 {
     struct local_host *h = xcalloc(1, sizeof *h);
     h->refs = 1;
@@ -270,7 +274,7 @@ struct local_host *local_host_new(struct gateway *gw, const struct config *c, co
         local_host_unref(&h);
         return NULL;
     }
-    make_arguments(h, c);
+    make_arguments(h, c, site);
     make_environment(h, c);
     start(h);
     return h;
@@ -288,6 +292,7 @@ static void destroy(void *arg)
     free(h->program);
     free(h->runtime);
     free(h->socket);
+    free(h->site);
     free_list(h->argv);
     free_list(h->env);
     free(h);

@@ -9,10 +9,11 @@ struct local_host;
 /* It listens at its socket now; said once a start. */
 typedef void (*local_host_fn)(struct local_host *h, void *arg);
 
-/* Starts it with what c grants, its socket at path. NULL: there is no such program (e says where it
- * was looked for). Returns owned (one reference). */
+/* Starts it with what c grants, its socket at path, and the packages of site (NULL: none). NULL:
+ * there is no such program (e says where it was looked for). Returns owned (one reference). */
 struct local_host *local_host_new(struct gateway *gw, const struct config *c, const char *path,
-                                  local_host_fn ready, void *arg, struct err *e) MUST_USE;
+                                  const char *site, local_host_fn ready, void *arg,
+                                  struct err *e) MUST_USE;
 struct local_host *local_host_ref(struct local_host *h);
 /* The last reference ends the process. Nulls *h. */
 void local_host_unref(struct local_host **h);

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -499,3 +500,62 @@ def test_state_of_a_session_is_the_sessions_alone(
     assert [c.call("kept").text for c in (one, two, one)] == ["1", "2", "1"]
     one.call("forget")
     assert [c.call("kept").text for c in (one, two)] == ["None", "2"]
+
+
+# ---- packages -----------------------------------------------------------------------------------
+
+
+def wheel(folder: Path, name: str, version: str, code: str) -> Path:
+    """A wheel of one module."""
+    folder.mkdir(exist_ok=True)
+    info = f"{name}-{version}.dist-info"
+    path = folder / f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as z:
+        z.writestr(f"{name}.py", code)
+        z.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        z.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        z.writestr(f"{info}/RECORD", "")
+    return path
+
+
+def test_packages_are_installed_before_tools_are_loaded(
+    local: Start, clients: Clients, workspace: Workspace, tmp_path: Path
+) -> None:
+    wheels = wheel(tmp_path / "wheels", "hgprobe", "1.5", "ANSWER = 42\n").parent
+    workspace.write(
+        "tools/uses.py", "import hgprobe\n\ndef answer() -> int:\n    return hgprobe.ANSWER\n"
+    )
+    env = {"EXTRA_PIP_PACKAGES": "hgprobe>=1.0,<2"}
+    gateway = local(
+        env=env,
+        pipArgs=["--no-index", f"--find-links={wheels}"],
+        packagesDir=str(tmp_path),
+        strict=True,
+    )
+    client = clients(Modern(gateway.url))
+    poll(lambda: "answer" in names(client), 60, why="the package is there")
+    assert client.call("answer").text == "42"
+    assert gateway.api("local")["packages"] == "installed" and "local.pip" in gateway.logs
+    assert len(list(tmp_path.glob("packages-*/.complete"))) == 1
+
+
+def test_a_package_that_cannot_be_installed_is_told(
+    local: Start, clients: Clients, workspace: Workspace, tmp_path: Path
+) -> None:
+    args = ["--no-index", f"--find-links={tmp_path}"]
+    gateway = local(packages=["there-is-no-such"], pipArgs=args)
+    client = clients(Modern(gateway.url))
+    poll(lambda: "add" in names(client), 60, why="the rest is served")
+    assert "pip ended with status 1" in gateway.api("local")["packages"]
+    strict = run_cli(
+        "local",
+        str(workspace.folder),
+        "--listen=127.0.0.1:0",
+        "--local.strict=true",
+        "--local.packages=there-is-no-such",
+        "--local.pipArgs=--no-index",
+        cwd=tmp_path,
+    )
+    assert strict.returncode == 1 and "packages" in strict.stderr

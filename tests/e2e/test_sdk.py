@@ -274,3 +274,25 @@ def test_a_catalog_of_many_pages(
     gateway = start_gateway({"upstreams": {"up": {"url": up.url}}, "pageSize": 200})
     (tools,) = oks(drive(driver, gateway.url, ["tools"]))
     assert tools == [f"up_t{n}" for n in range(1500)]
+
+
+LOCAL_STEPS = (
+    ["tools"],
+    ["call", "greet", {"name": "you", "excited": True}],
+    ["call", "mean", {"values": [1, 2, 6]}],
+    ["call", "divide", {"a": 1, "b": 0}],
+    ["prompts"],
+    ["resources"],
+)
+
+
+def test_python_tools(start_gateway: Callable[..., Any], driver: str) -> None:
+    workspace = Path(__file__).resolve().parents[2] / "examples" / "local"
+    gateway = start_gateway({"local": {"inline": str(workspace)}})
+    poll(lambda: gateway.upstream("local")["state"] == "up", why="the tools are loaded")
+    outcomes = oks(drive(driver, gateway.url, *LOCAL_STEPS))
+    tools, greet, mean, divide, prompts, resources = outcomes
+    assert {"greet", "add", "book"} <= set(tools) and "total" not in tools
+    assert said(greet) == "Hello, you!" and mean["structuredContent"] == {"result": 3}
+    assert divide["isError"] and said(divide) == "b must not be 0"
+    assert prompts and any(str(r).startswith("knowledge://") for r in resources)
