@@ -499,11 +499,11 @@ static void *stage_main(void *arg)
 {
     struct stage_job *j = arg;
     const struct local_config *c = &j->config->local;
-    struct stage s = {.folders = j->folders,
-                      .max_file_bytes = c->max_file_bytes,
-                      .max_knowledge_bytes = c->max_knowledge_bytes,
-                      .extensions = c->extensions,
-                      .unblocked = c->unblocked};
+    struct stage_spec s = {.folders = j->folders,
+                           .max_file_bytes = c->max_file_bytes,
+                           .max_knowledge_bytes = c->max_knowledge_bytes,
+                           .extensions = c->extensions,
+                           .unblocked = c->unblocked};
     j->ok = stage_build(&s, j->dir, &j->result, &j->err);
     loop_post(j->gw->control.loop, on_staged, j);
     return NULL;

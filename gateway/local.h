@@ -41,7 +41,7 @@ void local_free(struct local **l);
  * has changed. */
 void local_configure(struct local *l, struct config *c);
 /* /api/local: appends an object. */
-void local_status(const struct local *l, struct buf *out);
+void local_status(const struct local *l, struct buf *b);
 
 /* Counters of the pool; any thread. */
 struct local_counts {

@@ -82,11 +82,12 @@ static bool find(struct local_host *h, const char *configured, struct err *e)
     if (!h->program)
         h->program = xstrdup(programs[0]); /* in PATH */
     h->runtime = first_there(dir, runtimes);
-    if (!h->runtime)
+    if (!h->runtime) {
         (void)err_set(e, ERR_CONFIG,
                       "the Python modules of headgate-python are neither in %spython nor in "
                       "%s../share/headgate/python",
                       dir, dir);
+    }
     free(dir);
     return h->runtime != NULL;
 }

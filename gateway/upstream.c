@@ -319,14 +319,15 @@ void urequest_get(struct urequest *r, struct str fields)
 static void transmit(struct urequest *r, struct str fields, struct str body, bool safe)
 {
     metric_add(r->up->calls, 1);
-    if (r->us && r->us->pipe)
+    if (r->us && r->us->pipe) {
         r->us->pipe->ops->write(r->us->pipe, r->id, body);
-    else
+    } else {
         r->http = hreq_start(
             r->up->pool,
             &(struct hreq_spec){
                 .method = "POST", .fields = fields, .body = body, .safe = safe, .lines = r->lines},
             &request_ops, r);
+    }
 }
 
 /* NOLINTNEXTLINE(readability-function-size): a request, its time and where its answer goes */

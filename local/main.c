@@ -235,10 +235,11 @@ int main(int argc, char **argv)
 {
     struct arguments a = {0};
     struct err e;
-    if (!parse(&a, argc, argv))
+    if (!parse(&a, argc, argv)) {
         return fail("usage",
                     "headgate-python --socket PATH --runtime DIR [--peer PID] [--site DIR]… "
                     "[--preload MODULE]… [--debuggable]");
+    }
     close_the_doors(&a);
     PyObject *glue = start_python(&a) ? preload(&a) : NULL;
     if (!glue)

@@ -124,12 +124,13 @@ static bool drop_capabilities(struct err *e)
 bool sandbox_enter(const struct sandbox *s, enum sandbox_level *level, struct err *e)
 {
     *level = sandbox_level(s);
-    if (s->required && *level != SANDBOX_LEVEL_FULL)
+    if (s->required && *level != SANDBOX_LEVEL_FULL) {
         return err_set(e, ERR_SYSTEM,
                        "the sandbox %s is required, but this kernel gives only '%s' (Landlock %d, "
                        "seccomp %s)",
                        sandbox_profile_name(s->profile), sandbox_level_name(*level),
                        sandbox_landlock_abi(), sandbox_has_seccomp() ? "yes" : "no");
+    }
     if (!set_limits(s, e))
         return false;
     if (s->profile == SANDBOX_OFF)

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 struct work {
-    const struct stage *s;
+    const struct stage_spec *s;
     int from, to; /* roots */
     struct stage_result *out;
     size_t knowledge_bytes;
@@ -236,7 +236,8 @@ static bool walk(struct work *w, int kind, const char *path, int depth)
     return ok;
 }
 
-bool stage_build(const struct stage *s, const char *to, struct stage_result *out, struct err *e)
+bool stage_build(const struct stage_spec *s, const char *to, struct stage_result *out,
+                 struct err *e)
 {
     struct work w = {.s = s, .from = -1, .out = out, .e = e};
     *out = (struct stage_result){.files = 0};

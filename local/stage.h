@@ -9,7 +9,7 @@
 enum { STAGE_MAX_FILES = 5000, STAGE_MAX_DEPTH = 8 };
 
 /* What to take. Borrowed. */
-struct stage {
+struct stage_spec {
     char *const *folders;  /* of two files with one path the later folder's counts; missing ones
                               count  as empty */
     size_t max_file_bytes; /* 0: no limit */
@@ -27,7 +27,7 @@ struct stage_result {
 
 /* Copies tools/, resources/, prompts/ (*.py) and knowledge/ of every folder into to, which is made.
  * Links are followed only where they stay below their folder; hidden names are not looked at. */
-bool stage_build(const struct stage *s, const char *to, struct stage_result *out,
+bool stage_build(const struct stage_spec *s, const char *to, struct stage_result *out,
                  struct err *e) MUST_USE;
 void stage_result_fini(struct stage_result *r);
 /* Copies one file of an earlier stage over the same in a later one. */

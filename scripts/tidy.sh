@@ -5,7 +5,8 @@
 # With --fix it only adds the braces that are missing, and formats.
 set -eu
 cd "$(dirname "$0")/.."
-flags='-std=gnu17 -D_GNU_SOURCE -include build/lint/version.h -I. -Wall -Wextra'
+python=$(pkg-config --cflags python-3.11-embed 2>/dev/null | sed 's/-I/-isystem /g')
+flags="-std=gnu17 -D_GNU_SOURCE -include build/lint/version.h -I. -Wall -Wextra $python"
 passed=build/lint/tidy
 
 # One file a process: clang-tidy 14 makes things up about va_list when it reads several.

@@ -60,7 +60,7 @@ static bool was_skipped(const char *path)
     return str_find(buf_str(&result.skipped), str_of(path)) >= 0;
 }
 
-static void build(const struct stage *s, const char *to)
+static void build(const struct stage_spec *s, const char *to)
 {
     struct err e;
     stage_result_fini(&result);
@@ -74,7 +74,7 @@ static void test_later_folders_win(void **state)
     put("a/tools/x.py", "a");
     put("a/tools/y.py", "a");
     put("b/tools/x.py", "b");
-    build(&(struct stage){.folders = folders}, "out");
+    build(&(struct stage_spec){.folders = folders}, "out");
     assert_true(holds("out/tools/x.py", "b") && holds("out/tools/y.py", "a"));
 }
 
@@ -92,7 +92,7 @@ static void test_only_what_counts_is_taken(void **state)
     put("a/other/x.py", "x");
     put("a/knowledge/deep/READ.MD", "x");
     put("a/knowledge/tls.pem", "x");
-    build(&(struct stage){.folders = folders, .unblocked = unblocked}, "out");
+    build(&(struct stage_spec){.folders = folders, .unblocked = unblocked}, "out");
     assert_int_equal(result.files, 3);
     assert_true(holds("out/tools/my_secret_santa.py", "x"));
     assert_true(holds("out/knowledge/deep/READ.MD", "x"));
@@ -110,7 +110,7 @@ static void test_links_stay_below_their_folder(void **state)
     assert_int_equal(symlink("../../outside.md", "a/knowledge/out.md"), 0);
     assert_int_equal(symlink("/proc/self/environ", "a/knowledge/env.md"), 0);
     assert_int_equal(mkfifo("a/knowledge/pipe.md", 0600), 0);
-    build(&(struct stage){.folders = folders}, "out");
+    build(&(struct stage_spec){.folders = folders}, "out");
     assert_int_equal(result.files, 1);
     assert_true(holds("out/knowledge/in.md", "in"));
     assert_true(was_skipped("knowledge/out.md") && was_skipped("knowledge/env.md"));
@@ -124,7 +124,7 @@ static void test_sizes_are_limited(void **state)
     put("a/tools/large.py", "0123456789");
     put("a/knowledge/a.md", "01234");
     put("a/knowledge/b.md", "01234");
-    build(&(struct stage){.folders = folders, .max_file_bytes = 9, .max_knowledge_bytes = 9},
+    build(&(struct stage_spec){.folders = folders, .max_file_bytes = 9, .max_knowledge_bytes = 9},
           "out");
     assert_int_equal(result.files, 1);
     assert_true(was_skipped("tools/large.py") && was_skipped("knowledge/b.md"));
@@ -133,7 +133,7 @@ static void test_sizes_are_limited(void **state)
 static void test_the_hash_is_of_names_and_contents(void **state)
 {
     char *folders[] = {(char[]){"a"}, NULL};
-    struct stage s = {.folders = folders};
+    struct stage_spec s = {.folders = folders};
     uint8_t first[32];
     (void)state;
     put("a/tools/x.py", "x");
