@@ -464,16 +464,15 @@ void gate_metadata(struct exchange *x)
     const struct config *cfg = x->shard->config;
     struct str path;
     struct buf url = {0}, body = {0};
-    if (cfg->auth.providers == 0) {
-        not_found(x);
-    } else if (str_starts(x->head->path, STR(RESOURCE)) && resource_path(x, &path)) {
+    bool asks = cfg->auth.providers > 0;
+    if (asks && str_starts(x->head->path, STR(RESOURCE)) && resource_path(x, &path)) {
         gate_public_url(x->shard->gw, cfg, &url);
         buf_add_str(&url, path);
         buf_addc(&url, '\0');
         auth_metadata(&body, url.p, cfg->server_name, cfg->auth.authorization_servers,
                       cfg->auth.required_scopes);
         exchange_reply_json(x, 200, buf_str(&body));
-    } else if (str_starts(x->head->path, STR(SERVER))) {
+    } else if (asks && str_starts(x->head->path, STR(SERVER))) {
         server_metadata(x);
     } else {
         not_found(x);
