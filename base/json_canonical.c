@@ -220,12 +220,16 @@ static void add_text(struct str s, struct buf *out)
 {
     static const char letters[] = {['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f',
                                    ['\r'] = 'r', ['"'] = '"',  ['\\'] = '\\'};
+    if (s.n == 0) {
+        buf_adds(out, "\"\"");
+        return;
+    }
     buf_addc(out, '"');
     for (size_t i = 0, from = 0; i <= s.n; i++) {
         unsigned char c = i < s.n ? (unsigned char)s.p[i] : '"';
         if (c >= 0x20 && c != '"' && c != '\\')
             continue;
-        buf_add(out, s.p ? s.p + from : "", i - from);
+        buf_add(out, s.p + from, i - from);
         from = i + 1;
         if (i == s.n)
             break;

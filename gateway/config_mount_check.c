@@ -286,16 +286,19 @@ static void check_sessions(const struct option_reader *r, const struct yaml_node
         option_report(r, false, yaml_get(node, "affinity"), "affinity",
                       "is principal, request, or header:<name>");
     }
-    for (char **root = d->m.roots; root && *root; root++)
-        if (!str_starts(str_of(*root), STR("file://")))
+    for (char **root = d->m.roots; root && *root; root++) {
+        if (!str_starts(str_of(*root), STR("file://"))) {
             option_report(r, false, yaml_get(node, "roots"), "roots",
                           "'%.128s' is no file URI: write file:///srv/data", *root);
+        }
+    }
     d->m.superset_caps = d->caps;
-    if (d->m.interactive && d->m.session == SESSION_SHARED)
+    if (d->m.interactive && d->m.session == SESSION_SHARED) {
         option_report(r, false, yaml_get(node, "interactive"), "interactive",
                       "gives each client a session of its own: leave out session: shared");
-    else if (d->m.interactive)
+    } else if (d->m.interactive) {
         d->m.session = SESSION_PER_CLIENT;
+    }
 }
 
 void config_check_mount(const struct option_reader *r, const struct config_draft *d,

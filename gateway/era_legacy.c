@@ -474,8 +474,9 @@ struct session *era_legacy_session(struct request *r)
 
 void era_legacy_request(struct request *r)
 {
-    struct str version =
-        r->channel ? (struct str){0} : http1_value(r->x->head, STR("MCP-Protocol-Version"));
+    struct str version = {0};
+    if (!r->channel)
+        version = http1_value(r->x->head, STR("MCP-Protocol-Version"));
     if (version.p && !era_legacy(version)) {
         (void)refuse(r, 400, RPC_INVALID_REQUEST, "MCP-Protocol-Version is not supported");
         return;

@@ -16,7 +16,9 @@ enum { MAX_RECALLS = 16 };
 
 static struct str header(const struct request *r, const char *name)
 {
-    return r->channel ? (struct str){0} : http1_value(r->x->head, str_of(name));
+    if (r->channel)
+        return (struct str){0};
+    return http1_value(r->x->head, str_of(name));
 }
 
 static bool refuse(struct request *r, int status, int code, const char *why)

@@ -66,7 +66,9 @@ static struct str key_of(const struct limit_check *k, const struct limit_window 
         w->per & PER_TOOL ? sort : (struct str){0},
         w->per & PER_TOOL ? subject : (struct str){0},
     };
-    struct str tag = c->catalog->config->limits.across_tenants ? (struct str){0} : tenant;
+    struct str tag = tenant;
+    if (c->catalog->config->limits.across_tenants)
+        tag.n = 0;
     return store_key(c->shard->store, room, "rate", tag, parts, sizeof parts / sizeof *parts);
 }
 

@@ -96,18 +96,19 @@ static bool count(struct parks_book *b, const char *principal, const char *mount
     pthread_mutex_lock(&b->lock);
     intptr_t of_who = (intptr_t)map_get(&b->by_principal, who);
     intptr_t of_where = (intptr_t)map_get(&b->by_mount, where);
-    if (by > 0 && b->all >= cfg->parked_max)
+    if (by > 0 && b->all >= cfg->parked_max) {
         ok = err_set(e, ERR_UNAVAILABLE,
                      "%d calls wait for answers of their clients already (parked.max)",
                      cfg->parked_max);
-    else if (by > 0 && of_who >= cfg->parked_per_principal)
+    } else if (by > 0 && of_who >= cfg->parked_per_principal) {
         ok = err_set(e, ERR_UNAVAILABLE,
                      "%d calls of this caller wait for answers already (parked.perPrincipal)",
                      cfg->parked_per_principal);
-    else if (by > 0 && of_where >= cfg->parked_per_upstream)
+    } else if (by > 0 && of_where >= cfg->parked_per_upstream) {
         ok = err_set(e, ERR_UNAVAILABLE,
                      "%d calls to upstream %s wait for answers already (parked.perUpstream)",
                      cfg->parked_per_upstream, mount);
+    }
     if (ok) {
         b->all += by;
         if (of_who + by > 0)

@@ -198,6 +198,7 @@ static int worker(int fd, void *arg)
     int statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
     if (!order_parse((struct str){line, n}, &o, &a, &e) || !sandbox_enter(&o.sandbox, &level, &e)) {
         refuse(fd, &e);
+        close(statm);
         return 1;
     }
     int code = run(arg, &o, level, (const int[]){fd, statm});
