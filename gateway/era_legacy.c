@@ -143,10 +143,11 @@ static bool on_suspended(struct call *c, const struct outcome *o)
 static void edit_modern(const struct json_doc *d, uint32_t tok, struct json_edits *es)
 {
     static const char *const drop[] = {"resultType", "ttlMs", "cacheScope"};
-    for (uint32_t k = json_first(d, tok); k != JSON_NONE; k = json_next(d, tok, k))
+    for (uint32_t k = json_first(d, tok); k != JSON_NONE; k = json_next(d, tok, k)) {
         for (size_t i = 0; i < sizeof drop / sizeof *drop; i++)
             if (json_str_eq(d, k, str_of(drop[i])))
                 json_edit_remove(es, d, tok, k);
+    }
     uint32_t meta = json_get(d, tok, STR("_meta"));
     for (uint32_t k = json_is(d, meta, JSON_OBJECT) ? json_first(d, meta) : JSON_NONE;
          k != JSON_NONE; k = json_next(d, meta, k))
@@ -448,10 +449,11 @@ static void without_session(struct request *r)
              channel_cancel(r->channel,
                             json_raw(&r->doc, json_get(&r->doc, r->msg.params, STR("requestId")))))
         request_accepted(r);
-    else
+    else {
         (void)refuse(r, 400, RPC_INVALID_REQUEST,
                      r->channel ? "initialize first"
                                 : "the header Mcp-Session-Id is missing; initialize first");
+    }
 }
 
 struct str era_legacy_session_id(const struct request *r)

@@ -366,7 +366,7 @@ static void answer_recall(struct request *r, const struct json_doc *d, uint32_t 
         if (!json_is(d, k, JSON_OBJECT) || st.questions == MAX_RECALLS)
             continue;
         buf_addf(&b, "%s\"u%llu\":{\"method\":\"elicitation/create\",\"params\":",
-                 st.questions ? "," : "", (unsigned long long)(st.questions + 1));
+                 st.questions ? "," : "", (unsigned long long)st.questions + 1);
         convert_url(&way, d, k, &b);
         buf_addc(&b, '}');
         st.questions++;
@@ -389,10 +389,11 @@ static bool answer_urls(struct request *r, const struct json_doc *d, uint32_t er
         return false;
     if (r->call.caps & CAP_URL)
         answer_recall(r, d, list);
-    else
+    else {
         answer_code(r, 400, RPC_MISSING_CAPABILITY,
                     STR("this call needs a capability that the client did not declare"),
                     STR("{\"requiredCapabilities\":{\"elicitation\":{\"url\":{}}}}"));
+    }
     return true;
 }
 

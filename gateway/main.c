@@ -54,10 +54,10 @@ static bool take_argument(struct arguments *a, char **argv, int argc, int *i)
         a->file = argv[*i] + 9;
     else if (strcmp(argv[*i], "--live") == 0)
         a->live = true;
-    else if (strcmp(argv[*i], "--explain") == 0 && *i + 2 < argc)
+    else if (strcmp(argv[*i], "--explain") == 0 && *i + 2 < argc) {
         for (int k = 0; k < 3 && *i + 1 < argc; k++)
             a->explain[k] = argv[++*i];
-    else if (strncmp(argv[*i], "--", 2) == 0 && a->flag_count < 63) {
+    } else if (strncmp(argv[*i], "--", 2) == 0 && a->flag_count < 63) {
         a->listens = a->listens || strncmp(argv[*i], "--listen=", 9) == 0;
         a->flags[a->flag_count++] = argv[*i];
     } else if (argv[*i][0] != '-' && !a->file)
@@ -147,10 +147,11 @@ static int verify(const char *file)
     (void)fclose(f);
     if (!ok)
         printf("%s: line %llu %s\n", file, (unsigned long long)v.report.bad_line, v.report.fault);
-    else
+    else {
         printf("%s: ok, %llu lines, %llu lost, after %s, last %s\n", file,
                (unsigned long long)v.report.lines, (unsigned long long)v.report.lost,
                v.report.lines ? v.report.first : "-", v.report.lines ? v.report.last : "-");
+    }
     return ok && read ? 0 : 1;
 }
 

@@ -37,10 +37,11 @@ static bool same_catalog(const struct catalog *a, const struct catalog *b)
     for (size_t i = 0; i < a->mount_count; i++)
         if (!same_info(&a->mounts[i], &b->mounts[i]))
             return false;
-    for (int k = 0; k < KINDS; k++)
+    for (int k = 0; k < KINDS; k++) {
         if (!catalog_same(a, b, (enum catalog_kind)k) ||
             !same_definitions(&a->list[k], &b->list[k]))
             return false;
+    }
     return true;
 }
 

@@ -14,7 +14,7 @@ import pytest
 from mcpclient import Legacy
 from mocks import LegacyServer
 from replicas import Redis, free_port
-from wire import Response, http
+from wire import Response, http, poll
 
 KEY = secrets.token_bytes(32)
 
@@ -56,8 +56,11 @@ class Linked:
     @staticmethod
     def _name(redis: Redis) -> str:
         """The gateway's name among replicas, as its node key says it."""
-        keys = redis.lines("KEYS", "*:node:*")
-        return next(k for k in keys if ":node:" in k).split("{")[1].split("}")[0]
+
+        def written() -> list[str]:
+            return [k for k in redis.lines("KEYS", "*:node:*") if ":node:" in k]
+
+        return poll(written, why="the node's key")[0].split("{")[1].split("}")[0]
 
     def envelope(self, head: bytes, body: bytes = b"", **more: Any) -> bytes:
         at = more.get("sent_ms", int(time.time() * 1000))
