@@ -82,7 +82,7 @@ static void write_decimal(const struct decimal *x, struct buf *out)
     if (n <= point && point <= 21) {
         buf_add(out, x->digits, (size_t)n);
         add_zeros(out, point - n);
-    } else if (0 < point && point <= 21) {
+    } else if (0 < point && point < n) {
         buf_add(out, x->digits, (size_t)point);
         buf_addc(out, '.');
         buf_add(out, x->digits + point, (size_t)(n - point));

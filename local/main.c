@@ -202,6 +202,7 @@ static int worker(int fd, void *arg)
         return 1;
     }
     int code = run(arg, &o, level, (const int[]){fd, statm});
+    close(statm);
     arena_fini(&a);
     return code;
 }
