@@ -50,6 +50,16 @@ def build(out: Path = OUT, flags: tuple[str, ...] = ("-O2",)) -> None:
             raise BenchError(f"{source.name} does not compile")
 
 
+def linked(name: str) -> Path:
+    """Builds a program that is linked with Headgate's own objects, as CMake does: its path."""
+    preset = ["cmake", "--preset", "release"]
+    for argv in ([*preset], ["cmake", "--build", "--preset", "release", "-t", name]):
+        done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise BenchError(f"{name} does not build:\n{done.stdout}{done.stderr}")
+    return ROOT / "build" / "release" / name
+
+
 def cores() -> tuple[int, int]:
     """The core of the proxy, and the one of the load and the upstreams."""
     usable = sorted(os.sched_getaffinity(0))

@@ -67,33 +67,48 @@ def commands(port: int) -> int:
     return int(lines[0].split("calls=")[1].split(",")[0]) if lines else 0
 
 
-def prepare(target: Target) -> None:
+def prepare(case: str, target: Target, headers: dict[str, str]) -> None:
     made = calls.tools_call("bench_echo", True)
+    made.headers.update(headers)
     patient = (calls.WrongAnswer, OSError, http.client.HTTPException)
     harness.until(target.name, lambda: calls.check_call(target.port, made, True), 10, *patient)
-    path = harness.OUT / "requests" / f"limits-{target.name}.http"
+    path = harness.OUT / "requests" / f"{case}-{target.name}.http"
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(made.wire(target.port))
     target.files.append(path)
 
 
-def measure(target: Target, redis: int, options: argparse.Namespace) -> None:
+def measure(target: Target, redis: int | None, options: argparse.Namespace) -> None:
     core = harness.cores()[1]
-    cpu, asked = harness.cpu_us(target.pid), commands(redis)
+    cpu, asked = harness.cpu_us(target.pid), commands(redis) if redis else 0
     run = harness.load(
         core, target.port, options.connections, options.seconds, calls.MARKER, target.files
     )
     target.errors += int(run["errors"])
     run["cpu_us"] = (harness.cpu_us(target.pid) - cpu) / max(run["requests"], 1)
-    run["scripts"] = (commands(redis) - asked) / max(run["requests"], 1)
+    if redis:
+        run["scripts"] = (commands(redis) - asked) / max(run["requests"], 1)
     target.runs.append(run)
 
 
-def rows_of(targets: list[Target], options: argparse.Namespace) -> list[dict[str, object]]:
+def take_turns(targets: list[Target], redis: int | None, options: argparse.Namespace) -> None:
+    """Each round starts with another target; what the first one finds is thrown away."""
+    for round_no in range(options.rounds + 1):
+        turn = round_no % len(targets)
+        for target in targets[turn:] + targets[:turn]:
+            measure(target, redis, options)
+        if round_no == 0:
+            for target in targets:
+                target.runs.clear()
+
+
+def rows_of(
+    case: str, targets: list[Target], options: argparse.Namespace
+) -> list[dict[str, object]]:
     plain = next(target for target in targets if target.name == PLAIN).runs
     rows = []
     for target in targets:
-        row: dict[str, object] = {"case": "limits", "target": target.name}
+        row: dict[str, object] = {"case": case, "target": target.name}
         row |= {"connections": options.connections, "errors": target.errors}
         for key, digits in MEASURES.items():
             row[key] = round(statistics.median(run[key] for run in target.runs), digits)
@@ -102,16 +117,18 @@ def rows_of(targets: list[Target], options: argparse.Namespace) -> list[dict[str
         row["cpu_us_over_plain"] = round(
             statistics.median(a["cpu_us"] - b["cpu_us"] for a, b in pairs), 2
         )
-        row["scripts_per_call"] = round(statistics.median(run["scripts"] for run in target.runs), 3)
+        if "scripts" in target.runs[0]:
+            scripts = statistics.median(run["scripts"] for run in target.runs)
+            row["scripts_per_call"] = round(scripts, 3)
         rows.append(row)
     return rows
 
 
-def save(rows: list[dict[str, object]]) -> None:
-    """Replaces the rows of this case in the results and leaves the others."""
+def save(case: str, rows: list[dict[str, object]]) -> None:
+    """Replaces the rows of a case in the results and leaves the others."""
     path = harness.OUT / "results.json"
     found = json.loads(path.read_text()) if path.exists() else {"meta": {}, "rows": []}
-    found["rows"] = [row for row in found["rows"] if row["case"] != "limits"] + rows
+    found["rows"] = [row for row in found["rows"] if row["case"] != case] + rows
     path.write_text(json.dumps(found, indent=1) + "\n")
 
 
@@ -124,17 +141,21 @@ def show(rows: list[dict[str, object]]) -> None:
         print(
             f"{row['target']:16}{row['rps']:>9,.0f}{row['rps_to_plain']:>8.2f}"
             f"{row['cpu_us']:>9.2f}{row['cpu_us_over_plain']:>8.2f}{row['p50_us']:>9.0f}"
-            f"{row['p99_us']:>9.0f}{row['scripts_per_call']:>9.2f}{row['errors']:>8}"
+            f"{row['p99_us']:>9.0f}{row.get('scripts_per_call', 0):>9.2f}{row['errors']:>8}"
         )
+
+
+def parse_options(case: str, doc: str | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=f"bench/run {case}", description=doc)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=1.5, help="of each run")
+    parser.add_argument("--connections", type=int, default=64)
+    return parser.parse_args()
 
 
 def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    parser = argparse.ArgumentParser(prog="bench/run limits", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=1.5, help="of each run")
-    parser.add_argument("--connections", type=int, default=64)
-    options = parser.parse_args()
+    options = parse_options("limits", __doc__)
     harness.build()
     proxy, rest = harness.cores()
     with contextlib.ExitStack() as stack:
@@ -148,17 +169,11 @@ def main() -> int:
                 harness.headgate(harness.HEADGATE, proxy, {"bench": upstream}, "modern", more=more)
             )
             targets.append(Target(name, gateway.port, gateway.process.pid))
-            prepare(targets[-1])
-        for round_no in range(options.rounds + 1):
-            turn = round_no % len(targets)
-            for target in targets[turn:] + targets[:turn]:
-                measure(target, redis, options)
-            if round_no == 0:  # to warm up
-                for target in targets:
-                    target.runs.clear()
-        rows = rows_of(targets, options)
+            prepare("limits", targets[-1], {})
+        take_turns(targets, redis, options)
+        rows = rows_of("limits", targets, options)
     show(rows)
-    save(rows)
+    save("limits", rows)
     return 1 if any(row["errors"] for row in rows) else 0
 
 

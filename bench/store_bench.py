@@ -11,22 +11,12 @@ import harness
 from harness import BenchError
 
 Row = dict[str, object]
-BINARY = harness.ROOT / "build" / "release" / "store_bench"
 BACK_MS = 1000  # the promise of docs/store.md, with the machine's own noise
 
 
-def build() -> None:
-    """The program is linked with Headgate's own objects, so CMake makes it."""
-    preset = ["cmake", "--preset", "release"]
-    for argv in ([*preset], ["cmake", "--build", "--preset", "release", "-t", "store_bench"]):
-        done = subprocess.run(argv, cwd=harness.ROOT, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise BenchError(f"store_bench does not build:\n{done.stdout}{done.stderr}")
-
-
 def rows(chaos: bool = False) -> list[Row]:
-    build()
-    argv = [BINARY, *(["chaos"] if chaos else [])]
+    binary = harness.linked("store_bench")
+    argv = [binary, *(["chaos"] if chaos else [])]
     done = subprocess.run(argv, cwd=harness.ROOT, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise BenchError(f"store_bench ended with {done.returncode}")
