@@ -78,7 +78,8 @@ static void choose_key(const struct shard *s, struct buf *key)
 
 static bool is_idle(const struct session *ss)
 {
-    return !ss->standing.x && TAILQ_EMPTY(&ss->requests) && TAILQ_EMPTY(&ss->pending);
+    return !ss->standing.x && TAILQ_EMPTY(&ss->requests) && TAILQ_EMPTY(&ss->pending) &&
+           TAILQ_EMPTY(&ss->reruns);
 }
 
 /* Makes room for one more: the session that was unused for longest goes. False: all are in use. */
@@ -639,7 +640,7 @@ static void session_end(struct session *ss, enum end why)
     }
     while ((r = TAILQ_FIRST(&ss->requests)))
         request_error(r, 404, RPC_INVALID_REQUEST, STR("the session has ended"), (struct str){0});
-    session_streams_fini(ss);
+    session_streams_fini(ss, why == GIVEN_AWAY);
     unsubscribe_all(ss);
     for (size_t i = 0; i < ss->conversation_count; i++) {
         if (why == GIVEN_AWAY)

@@ -16,6 +16,9 @@ struct stream {
     struct exchange *x; /* standing: who reads; others: see r->x */
     struct request *r;  /* whose answer it is; NULL once that has ended */
     char *request;      /* r's raw id */
+    bool opened;        /* standing: by a client, once */
+    bool answered;      /* its last event is the answer */
+    bool logged;        /* the store has events of it */
     TAILQ_ENTRY(stream) link;
 };
 
@@ -50,7 +53,8 @@ struct session {
     struct timer beat;
     TAILQ_HEAD(, stream) streams; /* of requests */
     struct replay_log log;
-    size_t charged; /* of the log */
+    size_t charged;             /* of the log */
+    TAILQ_HEAD(, rerun) reruns; /* streams that are sent again from the store */
 
     struct timer save;
     int64_t kept_ms;           /* when its claim was prolonged */
@@ -101,11 +105,34 @@ void session_keep_saved(struct session *ss);
 
 /* session_stream.c */
 void session_streams_init(struct session *ss);
-/* The standing stream ends, and what was kept is dropped. */
-void session_streams_fini(struct session *ss);
+/* The standing stream ends, and what was kept is dropped; in the store, unless others need it. */
+void session_streams_fini(struct session *ss, bool given_away);
 /* Ends the standing stream; its client comes back. */
 void session_end_standing(struct session *ss);
 /* Forgets what is too old. */
 void session_streams_trim(struct session *ss);
+/* Begins the answer's stream behind the event of that id. An event without data comes first where
+ * the client knows such: from then on it can take the stream up again (MCP 2025-11-25
+ * basic/transports). */
+void session_stream_begin(const struct session *ss, const struct replay_id *id, struct exchange *x);
+/* Writes an event. False: the client reads too slowly and was cut. */
+bool session_stream_event(const struct replay_id *id, struct str message, struct exchange *x);
+/* x is the standing stream from now on; begun: its answer has begun. */
+void session_take_standing(struct session *ss, struct exchange *x, bool begun);
+/* Nobody knows how the request ended: x's client hears at least that. */
+void session_answer_lost(struct str request, bool begun, struct exchange *x);
+
+/* session_log.c; nothing happens where no store is shared */
+/* An event of a stream that a client opened goes into the store as well, without waiting for it. */
+void session_log_add(struct stream *st, uint64_t seq, struct str message);
+/* Nobody takes the stream up any more. */
+void session_log_drop(struct stream *st);
+/* Takes x: what came after that event of a former owner is sent again from the store, or x is told
+ * that it is not known. False: there is no such store. */
+bool session_log_resume(struct session *ss, struct exchange *x, const struct replay_id *id);
+/* Is it the standing stream that is being sent again? */
+bool session_log_stands(const struct session *ss);
+/* Ends what is being sent again. */
+void session_log_stop(struct session *ss);
 
 #endif

@@ -18,35 +18,43 @@ static void charge(struct session *ss)
     ss->charged = ss->log.bytes;
 }
 
-static void add_id(const struct stream *st, uint64_t seq, struct buf *out)
+static struct replay_id id_of(const struct stream *st, uint64_t seq)
 {
-    replay_id_format(
-        &(struct replay_id){
-            .epoch = st->ss->epoch, .stream = st->no, .seq = seq, .request = str_of(st->request)},
-        out);
+    return (struct replay_id){
+        .epoch = st->ss->epoch, .stream = st->no, .seq = seq, .request = str_of(st->request)};
 }
 
-static bool write_event(const struct stream *st, uint64_t seq, struct str message,
-                        struct exchange *x)
+bool session_stream_event(const struct replay_id *event, struct str message, struct exchange *x)
 {
     struct buf id = {0};
-    add_id(st, seq, &id);
+    replay_id_format(event, &id);
     bool ok = exchange_event(x, buf_str(&id), message);
     buf_fini(&id);
     return ok;
 }
 
-/* Begins the answer's stream. An event without data comes first where the client knows such: from
- * then on it can take the stream up again (MCP 2025-11-25 basic/transports). */
+static bool write_event(const struct stream *st, uint64_t seq, struct str message,
+                        struct exchange *x)
+{
+    struct replay_id id = id_of(st, seq);
+    return session_stream_event(&id, message, x);
+}
+
+void session_stream_begin(const struct session *ss, const struct replay_id *id, struct exchange *x)
+{
+    struct buf text = {0};
+    exchange_stream_begin(x, (struct str){0});
+    if (!ss->primes)
+        return;
+    replay_id_format(id, &text);
+    (void)exchange_prime(x, buf_str(&text), RETRY_MS);
+    buf_fini(&text);
+}
+
 static void begin(const struct stream *st, uint64_t seq, struct exchange *x)
 {
-    struct buf id = {0};
-    exchange_stream_begin(x, (struct str){0});
-    if (!st->ss->primes)
-        return;
-    add_id(st, seq, &id);
-    (void)exchange_prime(x, buf_str(&id), RETRY_MS);
-    buf_fini(&id);
+    struct replay_id id = id_of(st, seq);
+    session_stream_begin(st->ss, &id, x);
 }
 
 /* Sends again what came after seq. False: the client reads too slowly and was cut. */
@@ -63,6 +71,8 @@ static void keep(struct stream *st, struct str message)
 {
     replay_add(&st->ss->log, st->no, ++st->seq, message, clock_ms());
     charge(st->ss);
+    if (st->no || st->opened)
+        session_log_add(st, st->seq, message);
 }
 
 /* ---- the standing stream ---- */
@@ -102,13 +112,28 @@ void session_end_standing(struct session *ss)
     end_standing(ss, true);
 }
 
-static void attach_standing(struct session *ss, struct exchange *x, uint64_t after)
+/* What was kept for the client goes into the store when it comes for the first time: most never
+ * do. */
+static void open_standing(struct stream *st)
+{
+    const struct replay_event *ev = replay_after(&st->ss->log, st->no, 0);
+    if (st->opened)
+        return;
+    st->opened = true;
+    for (; ev; ev = replay_next(ev))
+        session_log_add(st, ev->seq, ev->data);
+}
+
+static void attach_standing(struct session *ss, struct exchange *x, uint64_t after, bool begun)
 {
     struct stream *st = &ss->standing;
     st->x = x;
     x->arg = ss;
     x->on_closed = on_standing_closed;
-    begin(st, after, x);
+    if (!begun)
+        begin(st, after, x);
+    if (!x->channel) /* it ends with its client */
+        open_standing(st);
     st->told = st->seq;
     if (replay(st, after, x))
         timer_set(&ss->beat, ss->shard->loop, HEARTBEAT_MS, on_beat, ss);
@@ -116,10 +141,16 @@ static void attach_standing(struct session *ss, struct exchange *x, uint64_t aft
 
 bool session_open_stream(struct session *ss, struct exchange *x)
 {
-    if (ss->standing.x)
+    if (ss->standing.x || session_log_stands(ss))
         return false;
-    attach_standing(ss, x, ss->standing.told);
+    attach_standing(ss, x, ss->standing.told, false);
     return true;
+}
+
+void session_take_standing(struct session *ss, struct exchange *x, bool begun)
+{
+    end_standing(ss, false);
+    attach_standing(ss, x, ss->standing.told, begun);
 }
 
 void session_send(struct session *ss, struct str message)
@@ -136,6 +167,7 @@ void session_send(struct session *ss, struct str message)
 
 static void stream_free(struct stream *st)
 {
+    session_log_drop(st);
     TAILQ_REMOVE(&st->ss->streams, st, link);
     free(st->request);
     free(st);
@@ -199,6 +231,7 @@ void session_last_event(struct request *r, struct str message)
     struct exchange *x = r->x;
     if (!st)
         return;
+    st->answered = true;
     keep(st, message);
     r->x = NULL;
     if (x) {
@@ -226,14 +259,14 @@ static struct stream *find_stream(struct session *ss, uint32_t no)
     return NULL;
 }
 
-/* Nobody knows how the request ended: its client hears at least that. */
-static void answer_lost(struct str request, struct exchange *x)
+void session_answer_lost(struct str request, bool begun, struct exchange *x)
 {
     struct buf m = {0};
     rpc_error(&m, request, RPC_INTERNAL_ERROR,
               STR("the answer is lost; the request may have been carried out"),
               STR("{\"reason\":\"answer_lost\",\"mayHaveHadEffects\":true}"));
-    exchange_stream_begin(x, (struct str){0});
+    if (!begun)
+        exchange_stream_begin(x, (struct str){0});
     if (exchange_event(x, (struct str){0}, buf_str(&m)))
         exchange_stream_end(x);
     buf_fini(&m);
@@ -243,7 +276,7 @@ static void resume_request(struct stream *st, uint64_t seq, struct exchange *x)
 {
     struct request *r = st->r;
     if (!r && seq < st->seq && !replay_after(&st->ss->log, st->no, seq)) {
-        answer_lost(str_of(st->request), x);
+        session_answer_lost(str_of(st->request), false, x);
         return;
     }
     if (r && r->x) { /* its connection is dead, and we have not heard of it yet */
@@ -263,16 +296,18 @@ bool session_resume(struct session *ss, struct exchange *x, struct str last_even
     struct buf scratch = {0};
     struct replay_id id;
     bool ok = replay_id_parse(last_event_id, &scratch, &id);
-    if (ok && id.stream == 0) {
+    if (ok && id.epoch != ss->epoch && session_log_resume(ss, x, &id)) {
+        /* of an owner before this one */
+    } else if (ok && id.stream == 0) {
         bool ours = id.epoch == ss->epoch && id.seq <= ss->standing.seq;
         end_standing(ss, false);
-        attach_standing(ss, x, ours ? id.seq : ss->standing.told);
+        attach_standing(ss, x, ours ? id.seq : ss->standing.told, false);
     } else if (ok) {
         struct stream *st = id.epoch == ss->epoch ? find_stream(ss, id.stream) : NULL;
         if (st)
             resume_request(st, id.seq, x);
         else if (id.request.n)
-            answer_lost(id.request, x);
+            session_answer_lost(id.request, false, x);
         else
             ok = false;
     }
@@ -287,6 +322,7 @@ void session_streams_init(struct session *ss)
     crypto_random(&ss->epoch, sizeof ss->epoch);
     ss->standing.ss = ss;
     TAILQ_INIT(&ss->streams);
+    TAILQ_INIT(&ss->reruns);
 }
 
 void session_streams_trim(struct session *ss)
@@ -303,12 +339,17 @@ void session_streams_trim(struct session *ss)
     }
 }
 
-void session_streams_fini(struct session *ss)
+void session_streams_fini(struct session *ss, bool given_away)
 {
     struct stream *st;
+    session_log_stop(ss);
     end_standing(ss, false);
-    while ((st = TAILQ_FIRST(&ss->streams)))
+    if (!given_away)
+        session_log_drop(&ss->standing);
+    while ((st = TAILQ_FIRST(&ss->streams))) {
+        st->logged = st->logged && !given_away;
         stream_free(st);
+    }
     replay_fini(&ss->log);
     charge(ss);
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import signal
 import socket
 import subprocess
 import threading
@@ -60,6 +61,15 @@ class Redis:
             answer = s.makefile("rb")
             count = int(answer.readline()[1:])
             return [answer.readline().decode().strip() for _ in range(2 * count)][1::2]
+
+    def freeze(self) -> None:
+        """It keeps its connections and says nothing any more."""
+        assert self.process
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self.process
+        self.process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         if self.process:

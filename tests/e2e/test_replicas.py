@@ -121,7 +121,7 @@ def test_the_standing_stream_of_another_replica(fleet: Any, legacy_up: LegacySer
     client.call("up_echo")
     stream = f.at(1, client).listen()
     assert stream.next().data == b""
-    poll(lambda: any(s.get for s in legacy_up.sessions.values()), why="the GET upstream")
+    poll(lambda: all(s.get for s in legacy_up.sessions.values()), why="the GETs upstream")
     assert f.at(0, client).send("GET", client.fields(), b"").finish().status == 409
     legacy_up.notify("notifications/message", level="error", data="here")
     assert stream.next().json()["params"]["data"] == "here"
@@ -270,6 +270,109 @@ def test_a_stream_whose_replica_was_killed_ends_with_an_error_when_taken_up(
     stream = f.at(0, client).listen({"Last-Event-ID": event.id})
     last = next(e for e in iter(stream.next, None) if e.data).json()
     assert last["id"] == 99 and last["error"]["data"]["mayHaveHadEffects"] is True
+
+
+def wait_kept(redis: Redis, count: int) -> None:
+    """Until the one stream that the store has is of so many events."""
+
+    def kept() -> bool:
+        keys = redis.lines("KEYS", "*:replay:*")
+        return len(keys) == 1 and redis.say("XLEN", keys[0]) == f":{count}".encode()
+
+    poll(kept, why="the event in the store")
+
+
+def broken_off(f: Fleet, up: LegacyServer, redis: Redis) -> tuple[Legacy, str]:
+    """A call at the first replica whose client went away before its answer, which is kept. Returns
+    the client and the last event that it had."""
+    gate = Gate()
+
+    async def work(ctx: Any, arguments: Any) -> Any:
+        await ctx.progress(1)
+        await gate.wait()
+        await ctx.progress(2)
+        return text("worked")
+
+    up.service.handlers["echo"] = work
+    client = f.client(0)
+    pending = client.open("tools/call", {"name": "up_echo"}, token="t", id_=99)
+    event = next(e for e in iter(pending.stream().next, None) if e.data)
+    pending.close()
+    gate.open()
+    wait_kept(redis, 3)
+    return client, event.id
+
+
+def test_an_answer_outlives_the_replica_that_kept_it(
+    fleet: Any, legacy_up: LegacyServer, redis: Redis
+) -> None:
+    f = fleet(legacy_up.url)
+    client, last = broken_off(f, legacy_up, redis)
+    f.kill(0)
+    for _ in range(2):  # the second time from where the first would have broken off
+        stream = f.at(0, client).listen({"Last-Event-ID": last})
+        events = [e for e in iter(stream.next, None) if e.data]
+        got = [e.json() for e in events]
+        assert got[-1]["id"] == 99 and got[-1]["result"]["content"][0]["text"] == "worked"
+        last = events[0].id if len(events) > 1 else last
+    assert [m.get("method") for m in got] == [None]
+
+
+def test_what_a_standing_stream_missed_outlives_its_replica(
+    fleet: Any, legacy_up: LegacyServer, redis: Redis
+) -> None:
+    f = fleet(legacy_up.url)
+    client = f.client(0)
+    client.call("up_echo")
+    stream = client.listen()
+    assert stream.next().data == b""
+    poll(lambda: all(s.get for s in legacy_up.sessions.values()), why="the GETs upstream")
+
+    def say(n: int) -> None:
+        legacy_up.notify("notifications/message", level="error", data=n)
+
+    say(1)
+    last = next(e for e in iter(stream.next, None) if e.data).id
+    stream.conn.close()
+    say(2)
+    wait_kept(redis, 2)
+    f.kill(0)
+    stream = f.at(0, client).listen({"Last-Event-ID": last})
+    assert next(e for e in iter(stream.next, None) if e.data).json()["params"]["data"] == 2
+    other = f.at(0, client)
+    assert other.send("GET", other.fields(), b"").finish().status == 409, "it stands again"
+
+
+def test_while_the_store_is_away_a_stream_of_a_dead_replica_is_put_off(
+    fleet: Any, legacy_up: LegacyServer, redis: Redis
+) -> None:
+    f = fleet(legacy_up.url)
+    client, last = broken_off(f, legacy_up, redis)
+    redis.freeze()
+    f.kill(0)
+    other = f.at(0, client)
+    refused = other.send("GET", other.fields({"Last-Event-ID": last}), b"").finish()
+    assert refused.status == 503 and refused.response.header("retry-after")
+    assert other.listen().next().id, "new streams begin"
+    redis.thaw()
+
+
+def test_what_was_kept_of_streams_goes_with_their_session(
+    fleet: Any, legacy_up: LegacyServer, redis: Redis
+) -> None:
+    f = fleet(legacy_up.url)
+    client, _ = broken_off(f, legacy_up, redis)
+    assert f.at(0, client).delete().status == 200
+    poll(lambda: redis.lines("KEYS", "*:replay:*") == [], why="the end of the log")
+
+
+def test_plain_answers_are_not_kept(fleet: Any, legacy_up: LegacyServer, redis: Redis) -> None:
+    f = fleet(legacy_up.url)
+    client = f.client(0)
+    for _ in range(5):
+        assert not client.call("up_echo").response.header("content-type").startswith("text/event")
+    poll(lambda: redis.lines("KEYS", "*:session:*"), why="what is kept of the session")
+    assert redis.lines("KEYS", "*:replay:*") == []
 
 
 def test_without_a_link_every_replica_serves_what_arrives(
