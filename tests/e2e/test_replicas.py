@@ -126,8 +126,8 @@ def test_the_standing_stream_of_another_replica(fleet: Any, legacy_up: LegacySer
     legacy_up.notify("notifications/message", level="error", data="here")
     assert stream.next().json()["params"]["data"] == "here"
     stream.conn.close()
-    legacy_up.notify("notifications/message", level="error", data="kept")
     poll(lambda: f.gateways[0].metric("mcp_open_streams") == 0, why="the end of the stream")
+    legacy_up.notify("notifications/message", level="error", data="kept")
     stream = f.at(1, client).listen()
     first = next(e for e in iter(stream.next, None) if e.data)
     assert first.json()["params"]["data"] == "kept"
