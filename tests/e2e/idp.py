@@ -113,6 +113,8 @@ class Idp:
             def do_GET(self) -> None:
                 idp.serve(self)
 
+            do_POST = do_GET  # noqa: N815 (the name is the base class's)
+
             def log_message(self, *_: Any) -> None:
                 pass
 
