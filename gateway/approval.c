@@ -63,13 +63,8 @@ static void withdraw(struct approval *ap)
 {
     struct ask *a = ap->ask;
     ap->ask = NULL;
-    if (!a)
-        return;
-    a->answered = NULL;
-    if (a->on_cancelled)
-        a->on_cancelled(a);
-    a->on_cancelled = NULL;
-    ask_refuse(a, STR("{}"));
+    if (a)
+        ask_withdraw(a);
 }
 
 void approval_cancel(struct call *c)

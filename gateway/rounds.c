@@ -40,15 +40,9 @@ static void clear_round(struct rounds *rs)
     struct input *in;
     timer_clear(&rs->timer);
     while ((in = TAILQ_FIRST(&rs->inputs))) {
-        struct ask *a = in->ask;
         TAILQ_REMOVE(&rs->inputs, in, link);
-        if (a) {
-            a->answered = NULL;
-            if (a->on_cancelled)
-                a->on_cancelled(a);
-            a->on_cancelled = NULL;
-            ask_refuse(a, STR("{}"));
-        }
+        if (in->ask)
+            ask_withdraw(in->ask);
         free(in->key);
         free(in->answer);
         free(in);

@@ -137,6 +137,8 @@ struct ask {
 void ask_answer(struct ask *a, struct str result);
 /* error: raw JSON error object. Frees the ask. */
 void ask_refuse(struct ask *a, struct str error);
+/* For whoever asks through the gateway: takes it back from whoever took it. Frees the ask. */
+void ask_withdraw(struct ask *a);
 
 /* For sessions: what a legacy session of a client does to the conversations it owns. */
 /* The conversation of this client session with u, opened when needed; NULL when u's sessions are
