@@ -4,13 +4,21 @@
  *   relay_send ---- begin(relay) ------> a twin of the call, sent on home's own upstream
  *   sink       <--- relay_event -------- the twin's progress, log messages and end
  *   relay_cancel -- on_stop(relay) ----> the twin is cancelled
+ *   sink's input <- on_asked(question) - the server asks in the twin
+ *   its answer ---- on_told(question) -> goes to the server
+ *   withdrawn <---- on_withdrawn ------- the server took it back, or its conversation ended
  *
  * What crosses is copied text; the same text gives the same tokens. The relay is counted: one for
  * the origin's call, one for the twin, one for each message on its way. Exactly one of the twin's
- * end and the origin's cancel ends the call. */
+ * end and the origin's cancel ends the call.
+ *
+ * A question is counted for itself, and outlives the call as other questions do: one for the
+ * server's ask, one for the client's, one for each message. Each of the two ends once; which of an
+ * answer and a withdrawal counts is home's to say. */
 #include "gateway/session.h"
 #include "gateway/usession.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 enum relay_news { NEWS_PROGRESS, NEWS_LOG, NEWS_RESULT, NEWS_ERROR, NEWS_FAILED };
@@ -38,6 +46,21 @@ struct relay_event {
     struct err err;
 };
 
+/* What a server asks in a twin. */
+struct relay_question {
+    atomic_int refs;
+    struct relay *relay; /* counted */
+    struct buf text;     /* {"method":…,"params":…} */
+    bool shared;
+
+    struct ask *asked; /* home's thread: the server's; NULL once answered or withdrawn */
+
+    struct ask *put; /* origin's thread: what the sink has; NULL: not yet, or no more */
+    /* Origin's until it is posted: the answer. */
+    bool ok;
+    struct buf answer;
+};
+
 static void relay_unref(struct relay *r)
 {
     if (atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) > 1)
@@ -58,6 +81,110 @@ static bool post(struct relay *r, struct shard *to, loop_fn fn, void *arg)
     atomic_fetch_add_explicit(&r->refs, 1, memory_order_relaxed);
     loop_post(to->loop, fn, arg);
     return true;
+}
+
+static void question_unref(struct relay_question *q)
+{
+    if (atomic_fetch_sub_explicit(&q->refs, 1, memory_order_acq_rel) > 1)
+        return;
+    relay_unref(q->relay);
+    buf_fini(&q->text);
+    buf_fini(&q->answer);
+    free(q);
+}
+
+/* As post does. */
+static bool question_post(struct relay_question *q, struct shard *to, loop_fn fn)
+{
+    if (!to->loop)
+        return false;
+    atomic_fetch_add_explicit(&q->refs, 1, memory_order_relaxed);
+    loop_post(to->loop, fn, q);
+    return true;
+}
+
+/* ---- home: answers ---- */
+
+/* The server's ask leaves q. */
+static struct ask *take_asked(struct relay_question *q)
+{
+    struct ask *a = q->asked;
+    q->asked = NULL;
+    if (a) {
+        a->holder = NULL;
+        a->on_cancelled = NULL;
+        question_unref(q);
+    }
+    return a;
+}
+
+static void on_told(void *arg)
+{
+    struct relay_question *q = arg;
+    struct ask *a = take_asked(q);
+    if (a && q->ok)
+        ask_answer(a, buf_str(&q->answer));
+    else if (a)
+        ask_refuse(a, buf_str(&q->answer));
+    question_unref(q);
+}
+
+/* ---- origin: questions ---- */
+
+static void answer(struct relay_question *q, bool ok, struct str raw)
+{
+    q->ok = ok;
+    buf_add_str(&q->answer, raw);
+    (void)question_post(q, q->relay->home, on_told);
+}
+
+static void on_answered(struct ask *a, bool ok, struct str raw)
+{
+    struct relay_question *q = a->asker;
+    q->put = NULL;
+    answer(q, ok, raw);
+    question_unref(q);
+}
+
+static void put(struct relay_question *q, struct call *c)
+{
+    struct json_doc d = {.limits = {.max_depth = 0, .max_tokens = UINT32_MAX}};
+    bool ok = json_parse(&d, q->text.p, q->text.n, NULL);
+    assert(ok); /* it was read before */
+    struct ask *a = q->put = xcalloc(1, sizeof *a);
+    *a = (struct ask){.call = c,
+                      .shared = q->shared,
+                      .doc = &d,
+                      .method = json_get(&d, 0, STR("method")),
+                      .params = json_get(&d, 0, STR("params")),
+                      .answered = on_answered,
+                      .asker = q};
+    atomic_fetch_add_explicit(&q->refs, 1, memory_order_relaxed);
+    call_asks(c);
+    c->sink->input(c, a);
+    json_fini(&d);
+}
+
+static void on_asked(void *arg)
+{
+    struct relay_question *q = arg;
+    if (q->relay->call)
+        put(q, q->relay->call);
+    else
+        answer(q, false, STR("{\"code\":-32603,\"message\":\"the caller gave up\"}"));
+    question_unref(q);
+}
+
+static void on_withdrawn(void *arg)
+{
+    struct relay_question *q = arg;
+    struct ask *a = q->put;
+    q->put = NULL;
+    if (a) {
+        ask_withdraw(a);
+        question_unref(q);
+    }
+    question_unref(q);
 }
 
 /* ---- origin ---- */
@@ -152,6 +279,35 @@ static void on_twin_log(struct call *c, const struct json_doc *d, uint32_t param
     tell(c->arg, NEWS_LOG, json_raw(d, params), NULL, NULL);
 }
 
+static void on_ask_gone(struct ask *a)
+{
+    struct relay_question *q = a->holder;
+    (void)question_post(q, q->relay->origin, on_withdrawn);
+    (void)take_asked(q);
+}
+
+static void on_twin_input(struct call *c, struct ask *a)
+{
+    struct relay *r = c->arg;
+    struct relay_question *q = xcalloc(1, sizeof *q);
+    atomic_init(&q->refs, 1);
+    atomic_fetch_add_explicit(&r->refs, 1, memory_order_relaxed);
+    q->relay = r;
+    q->shared = a->shared;
+    q->asked = a;
+    buf_adds(&q->text, "{\"method\":");
+    buf_add_str(&q->text, json_raw(a->doc, a->method));
+    if (a->params != JSON_NONE) {
+        buf_adds(&q->text, ",\"params\":");
+        buf_add_str(&q->text, json_raw(a->doc, a->params));
+    }
+    buf_addc(&q->text, '}');
+    a->holder = q;
+    a->on_cancelled = on_ask_gone;
+    if (!question_post(q, r->origin, on_asked))
+        ask_refuse(take_asked(q), STR("{\"code\":-32603,\"message\":\"the gateway ends\"}"));
+}
+
 static void twin_destroy(void *arg)
 {
     struct relay *r = arg;
@@ -177,6 +333,9 @@ static void on_twin_done(struct call *c, const struct outcome *o)
 }
 
 static const struct call_sink twin_sink = {
+    .progress = on_twin_progress, .log = on_twin_log, .input = on_twin_input, .done = on_twin_done};
+/* Of a call that cannot be asked anything. */
+static const struct call_sink mute_twin_sink = {
     .progress = on_twin_progress, .log = on_twin_log, .done = on_twin_done};
 
 /* The same mount on this shard; a reload reaches the shards one after the other. */
@@ -236,7 +395,7 @@ static void copy_call(struct relay *r, const struct call *c)
     }
     r->twin = (struct call){.shard = r->home,
                             .method = c->method,
-                            .sink = &twin_sink,
+                            .sink = c->sink->input ? &twin_sink : &mute_twin_sink,
                             .arg = r,
                             .doc = &r->doc,
                             .params = c->params,

@@ -285,3 +285,81 @@ def test_the_script_ends_with_its_stdin(tmp_path: Path) -> None:
         check=True,
     )
     assert done.returncode == 0 and "# end" in record.read_text()
+
+
+ALL = {"elicitation": {"form": {}}, "roots": {}}
+TOLD = [{"action": "accept", "content": {"which": "this"}}, {"roots": []}]
+
+
+def asking_child(start_gateway: Start, mock: Any, parked: str = "60s") -> Any:
+    """One child that all threads share, and that was told that its clients can answer."""
+    upstreams = {"io": mock.mount(clientCaps="superset")}
+    return start_gateway({"threads": 4, "timeouts": {"parked": parked}, "upstreams": upstreams})
+
+
+def answered(method: str, params: Any) -> Any:
+    return TOLD[method == "roots/list"]
+
+
+def conserved(gateway: Any) -> None:
+    def done() -> bool:
+        get = gateway.metric
+        ends = sum(get(f"mcp_calls_{how}_total") for how in ("answered", "failed", "cancelled"))
+        idle = get("mcp_parked_calls") == 0 == get("mcp_inflight_requests")
+        return idle and get("mcp_calls_admitted_total") == ends
+
+    poll(done, why="calls are conserved")
+
+
+def test_a_shared_child_asks_whichever_thread_its_client_is_on(
+    start_gateway: Start, stdio: Stdio, clients: Clients, client_era: Any
+) -> None:
+    gateway = asking_child(start_gateway, stdio())
+    arguments = {"kinds": ["elicitation", "roots"]}
+    for _ in range(8):
+        if client_era is Legacy:
+            client = clients(Legacy(gateway.url, caps=ALL, answer=answered))
+            reply = client.call("io_ask", arguments)
+        else:
+            client = clients(Modern(gateway.url, caps=ALL))
+            reply = client.call("io_ask", arguments)
+            while reply.result["resultType"] == "input_required":
+                answers = {k: answered(q["method"], {}) for k, q in reply.asked.items()}
+                reply = client.retry("io_ask", arguments, reply, answers)
+        assert json.loads(reply.text) == TOLD
+    conserved(gateway)
+
+
+def test_a_shared_child_hears_what_its_client_did_not_declare(
+    start_gateway: Start, stdio: Stdio, clients: Clients
+) -> None:
+    gateway = asking_child(start_gateway, stdio())
+    for _ in range(4):
+        assert clients(Legacy(gateway.url)).call("io_ask").code == -32601
+        assert clients(Modern(gateway.url)).call("io_ask").code == -32021
+    conserved(gateway)
+
+
+def test_a_shared_child_that_dies_asks_no_more(
+    start_gateway: Start, stdio: Stdio, clients: Clients
+) -> None:
+    mock = stdio()
+    gateway = asking_child(start_gateway, mock)
+    client = clients(Modern(gateway.url, caps=ALL))
+    reply = client.call("io_ask")
+    os.kill(mock.pids()[0], signal.SIGKILL)
+    answers = {key: TOLD[0] for key in reply.asked}
+    poll(lambda: gateway.metric("mcp_parked_calls") == 0, why="its death reaches what is parked")
+    assert client.retry("io_ask", {}, reply, answers).code == -32603
+    conserved(gateway)
+
+
+def test_a_shared_child_hears_when_nobody_comes_to_answer(
+    start_gateway: Start, stdio: Stdio, clients: Clients
+) -> None:
+    mock = stdio()
+    gateway = asking_child(start_gateway, mock, parked="1s")
+    for n in range(4):
+        assert clients(Modern(gateway.url, caps=ALL)).call("io_ask").asked
+        poll(lambda n=n: len(mock.messages("notifications/cancelled")) == n + 1)
+    conserved(gateway)

@@ -2,6 +2,7 @@
  * stand-ins for the calls. */
 #include "gateway/upstream_relay.c"
 
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,8 +16,11 @@ static struct upstream origin_up, home_up;
 static struct upstream *home_ups[] = {&home_up};
 
 /* What the stand-in for the home's upstream does with a twin. */
-static enum { ANSWER, REFUSE, FAIL, HANG } behaviour;
-static _Atomic int home_refs, sent, cancelled, finished;
+static enum { ANSWER, REFUSE, FAIL, HANG, ASK, ASK_AND_DIE, ASK_AND_END } behaviour;
+static _Atomic int home_refs, sent, cancelled, finished, alone, asking;
+static struct usession talk = {.asks = TAILQ_HEAD_INITIALIZER(talk.asks)};
+static _Atomic int replies;
+static char heard[200]; /* what the server got for its question */
 static char twin_saw[200];
 
 static struct json_doc reply;
@@ -46,6 +50,66 @@ void call_fail(struct call *c, const struct err *e)
     call_finish(c, &(struct outcome){.kind = OUT_FAILED, .err = e});
 }
 
+void call_asks(struct call *c)
+{
+    assert_ptr_equal(c->shard, &shards[0]);
+    atomic_fetch_add(&alone, 1);
+}
+
+void urequest_arm(struct urequest *r, int64_t ms)
+{
+    (void)r;
+    (void)ms;
+}
+
+/* What the server in the twin's conversation gets. With its answer the call goes on. */
+void usession_send(struct usession *us, struct str body)
+{
+    assert_ptr_equal(us, &talk);
+    (void)snprintf(heard, sizeof heard, "%.*s", STR_FMT(body));
+    atomic_fetch_add(&replies, 1);
+}
+
+static void ask(struct call *c)
+{
+    static const char text[] = "{\"method\":\"roots/list\",\"params\":{\"x\":[1]}}";
+    struct json_doc d = {0};
+    struct ask *a = xcalloc(1, sizeof *a);
+    assert_true(json_parse(&d, text, sizeof text - 1, NULL));
+    *a = (struct ask){.us = &talk,
+                      .call = c,
+                      .shared = true,
+                      .id = xstrdup("7"),
+                      .doc = &d,
+                      .method = json_get(&d, 0, STR("method")),
+                      .params = json_get(&d, 0, STR("params"))};
+    TAILQ_INSERT_TAIL(&talk.asks, a, link);
+    c->sink->input(c, a);
+    json_fini(&d);
+    atomic_fetch_add(&asking, 1);
+}
+
+/* As usession.c does when the conversation breaks, or the server takes it back. */
+static void withdraw(bool broken)
+{
+    struct ask *a = TAILQ_FIRST(&talk.asks);
+    if (!a)
+        return;
+    if (broken) {
+        TAILQ_REMOVE(&talk.asks, a, link);
+        a->us = NULL;
+    }
+    a->on_cancelled(a);
+    assert_null(a->holder);
+    ask_refuse(a, STR("{}"));
+}
+
+static void take_back(void *arg)
+{
+    (void)arg;
+    withdraw(false);
+}
+
 static void act(void *arg)
 {
     struct call *c = arg;
@@ -68,6 +132,19 @@ static void act(void *arg)
     case FAIL:
         (void)err_set(&e, ERR_TIMEOUT, "too slow");
         call_fail(c, &e);
+        break;
+    case ASK: ask(c); break;
+    case ASK_AND_DIE:
+        ask(c);
+        withdraw(true);
+        (void)err_set(&e, ERR_UNAVAILABLE, "it died");
+        call_fail(c, &e);
+        break;
+    case ASK_AND_END:
+        ask(c);
+        call_finish(c, &(struct outcome){.kind = OUT_RESULT,
+                                         .doc = &reply,
+                                         .tok = json_get(&reply, 0, STR("ok"))});
         break;
     case HANG: break;
     }
@@ -106,7 +183,9 @@ void call_fini(struct call *c)
 /* The caller */
 
 struct seen {
-    int progress, logs, done, kind;
+    int progress, logs, done, kind, asked, withdrawn;
+    struct ask *ask; /* open */
+    enum { KEEP, TAKE, SAY_NO, LEAVE } does;
     bool modern;
     char text[100];
 };
@@ -138,8 +217,39 @@ static void on_done(struct call *c, const struct outcome *o)
     loop_stop(shards[0].loop);
 }
 
+static void on_taken_back(struct ask *a)
+{
+    struct seen *s = a->holder;
+    a->holder = NULL;
+    s->ask = NULL;
+    s->withdrawn++;
+    loop_stop(shards[0].loop);
+}
+
+static void on_input(struct call *c, struct ask *a)
+{
+    struct seen *s = c->arg;
+    struct str params = json_raw(a->doc, a->params);
+    assert_true(json_str_eq(a->doc, a->method, STR("roots/list")));
+    assert_true(a->shared);
+    (void)snprintf(s->text, sizeof s->text, "%.*s", STR_FMT(params));
+    s->asked++;
+    loop_stop(shards[0].loop);
+    a->holder = s;
+    a->on_cancelled = on_taken_back;
+    switch (s->does) {
+    case KEEP: s->ask = a; break;
+    case TAKE: ask_answer(a, STR("{\"roots\":[]}")); break;
+    case SAY_NO: ask_refuse(a, STR("{\"code\":-1}")); break;
+    case LEAVE:
+        s->ask = a;
+        relay_cancel(c);
+        break;
+    }
+}
+
 static const struct call_sink caller_sink = {
-    .progress = on_progress, .log = on_log, .done = on_done};
+    .progress = on_progress, .log = on_log, .input = on_input, .done = on_done};
 
 static void *home_main(void *arg)
 {
@@ -164,7 +274,8 @@ static int setup(void **state)
     shards[1].upstream_count = 1;
     origin_up = (struct upstream){.shard = &shards[0], .cfg = &mount, .home = &shards[1]};
     home_up = (struct upstream){.shard = &shards[1], .cfg = &mount, .home = &shards[1]};
-    home_refs = sent = cancelled = finished = 0;
+    home_refs = sent = cancelled = finished = alone = asking = replies = 0;
+    heard[0] = '\0';
     assert_true(json_parse(&reply, reply_text, sizeof reply_text - 1, &e));
     assert_int_equal(pthread_create(&shards[1].thread, NULL, home_main, &shards[1]), 0);
     return 0;
@@ -184,6 +295,7 @@ static int teardown(void **state)
     loop_free(&shards[0].loop);
     json_fini(&reply);
     assert_int_equal(home_refs, 0);
+    assert_true(TAILQ_EMPTY(&talk.asks));
     return 0;
 }
 
@@ -336,6 +448,177 @@ static void giving_up_and_the_answer_may_cross(void **state)
     assert_int_equal(finished, CALLS);
 }
 
+/* ---- questions ---- */
+
+struct asking {
+    struct call c;
+    struct seen s;
+    struct json_doc d;
+};
+
+/* Sends a call that asks, and runs until the caller has the question. */
+static void begin_asking(struct asking *t, int how, int does)
+{
+    behaviour = how;
+    t->d = (struct json_doc){0};
+    make_call(&t->c, &t->s, &t->d, "{\"params\":{}}");
+    t->s.does = does;
+    relay_send(&t->c);
+    loop_run(shards[0].loop);
+}
+
+static bool is_back;
+
+static void on_back(void *arg)
+{
+    (void)arg;
+    is_back = true;
+    loop_stop(shards[0].loop);
+}
+
+static void turn_back(void *arg)
+{
+    (void)arg;
+    loop_post(shards[0].loop, on_back, NULL);
+}
+
+/* All that the loops tell each other is dealt with. */
+static void settle(void)
+{
+    for (int i = 0; i < 4; i++) {
+        loop_post(shards[1].loop, turn_back, NULL);
+        for (is_back = false; !is_back;)
+            loop_run(shards[0].loop);
+    }
+}
+
+static void end_asking(struct asking *t)
+{
+    relay_cancel(&t->c);
+    settle();
+    end_home();
+    assert_int_equal(finished, sent);
+    json_fini(&t->d);
+}
+
+static const char roots_heard[] = "{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{\"roots\":[]}}";
+static const char refusal_heard[] = "{\"jsonrpc\":\"2.0\",\"id\":7,\"error\":{\"code\":-1}}";
+
+static void a_question_reaches_the_caller_and_its_answer_the_server(void **state)
+{
+    struct asking t;
+    (void)state;
+    begin_asking(&t, ASK, KEEP);
+    assert_int_equal(t.s.asked, 1);
+    assert_int_equal(alone, 1);
+    assert_string_equal(t.s.text, "{\"x\":[1]}");
+    ask_answer(t.s.ask, STR("{\"roots\":[]}"));
+    end_asking(&t);
+    assert_string_equal(heard, roots_heard);
+    assert_int_equal(replies, 1);
+    assert_int_equal(t.s.withdrawn, 0);
+}
+
+static void a_caller_may_answer_at_once(void **state)
+{
+    struct asking t;
+    (void)state;
+    begin_asking(&t, ASK, TAKE);
+    end_asking(&t);
+    assert_string_equal(heard, roots_heard);
+}
+
+static void a_caller_may_refuse_at_once(void **state)
+{
+    struct asking t;
+    (void)state;
+    begin_asking(&t, ASK, SAY_NO);
+    end_asking(&t);
+    assert_string_equal(heard, refusal_heard);
+}
+
+static void a_call_that_ends_while_it_asks_still_has_its_answer_told(void **state)
+{
+    struct asking t;
+    (void)state;
+    begin_asking(&t, ASK_AND_END, KEEP);
+    settle();
+    assert_int_equal(t.s.done, 1);
+    assert_int_equal(t.s.withdrawn, 0);
+    assert_non_null(t.s.ask);
+    ask_refuse(t.s.ask, STR("{\"code\":-1}"));
+    end_asking(&t);
+    assert_string_equal(heard, refusal_heard);
+}
+
+static void a_caller_that_gives_up_instead_may_refuse_afterwards(void **state)
+{
+    struct asking t;
+    (void)state;
+    begin_asking(&t, ASK, LEAVE);
+    settle();
+    assert_int_equal(cancelled, 1);
+    ask_refuse(t.s.ask, STR("{\"code\":-1}"));
+    end_asking(&t);
+    assert_string_equal(heard, refusal_heard);
+    assert_int_equal(t.s.done, 0);
+}
+
+static void a_question_to_a_caller_that_is_gone_is_refused(void **state)
+{
+    struct asking t = {0};
+    (void)state;
+    behaviour = ASK;
+    make_call(&t.c, &t.s, &t.d, "{\"params\":{}}");
+    relay_send(&t.c);
+    while (!asking) /* home asks; origin does not look yet */
+        sched_yield();
+    end_asking(&t);
+    assert_int_equal(t.s.asked, 0);
+    assert_non_null(strstr(heard, "the caller gave up"));
+    assert_int_equal(replies, 1);
+}
+
+static void what_the_server_takes_back_is_taken_back_once(void **state)
+{
+    struct asking t;
+    (void)state;
+    begin_asking(&t, ASK, KEEP);
+    loop_post(shards[1].loop, take_back, NULL);
+    settle();
+    assert_int_equal(t.s.withdrawn, 1);
+    assert_null(t.s.ask);
+    end_asking(&t);
+    assert_int_equal(replies, 1); /* the server's own end of it */
+}
+
+static void an_answer_that_meets_the_withdrawal_is_dropped(void **state)
+{
+    struct asking t;
+    (void)state;
+    begin_asking(&t, ASK, KEEP);
+    loop_post(shards[1].loop, take_back, NULL);
+    ask_answer(t.s.ask, STR("{\"roots\":[]}"));
+    end_asking(&t);
+    assert_int_equal(t.s.withdrawn, 0);
+    assert_int_equal(replies, 1);
+    assert_string_equal(heard, "{\"jsonrpc\":\"2.0\",\"id\":7,\"error\":{}}");
+}
+
+static void a_child_that_dies_takes_its_question_back_and_fails_the_call(void **state)
+{
+    struct asking t;
+    (void)state;
+    begin_asking(&t, ASK_AND_DIE, KEEP);
+    settle();
+    assert_int_equal(t.s.asked, 1);
+    assert_int_equal(t.s.withdrawn, 1);
+    assert_int_equal(t.s.done, 1);
+    assert_string_equal(t.s.text, "it died");
+    end_asking(&t);
+    assert_int_equal(replies, 0);
+}
+
 static void with_the_other_loop_gone_nothing_is_lost(void **state)
 {
     struct json_doc d = {0};
@@ -363,6 +646,15 @@ int main(void)
         T(a_mount_that_is_gone_there_fails_the_call),
         T(a_call_given_up_is_cancelled_there_and_says_nothing_more),
         T(giving_up_and_the_answer_may_cross),
+        T(a_question_reaches_the_caller_and_its_answer_the_server),
+        T(a_caller_may_answer_at_once),
+        T(a_caller_may_refuse_at_once),
+        T(a_call_that_ends_while_it_asks_still_has_its_answer_told),
+        T(a_caller_that_gives_up_instead_may_refuse_afterwards),
+        T(a_question_to_a_caller_that_is_gone_is_refused),
+        T(what_the_server_takes_back_is_taken_back_once),
+        T(an_answer_that_meets_the_withdrawal_is_dropped),
+        T(a_child_that_dies_takes_its_question_back_and_fails_the_call),
         T(with_the_other_loop_gone_nothing_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
