@@ -54,6 +54,7 @@ void mount_config_fini(struct mount_config *m)
     free(m->bearer_token);
     free(m->bearer_token_file);
     free(m->bearer_hint);
+    config_credentials_fini(m);
     free(m->url_shown);
     free(m->affinity_header);
     free(m->name);
@@ -241,6 +242,7 @@ struct config *config_load(const char *file, char *const *env, const char *const
     config_check_local(&d);
     config_read_policy(&d, &doc);
     config_read_mounts(&d, &doc);
+    config_read_credentials(&d, &doc);
     config_read_limits(&d, doc.root);
     yaml_doc_fini(&doc);
     draft_fini(&d);

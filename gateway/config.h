@@ -89,6 +89,14 @@ struct cache_config {
     size_t rule_count;
 };
 
+/* What a tenant shows an upstream instead of the upstream's own auth and headers. */
+struct mount_credential {
+    char *tenant;
+    char *bearer_token, *bearer_token_file; /* as in struct mount_config; so are headers */
+    struct name_value *headers;
+    size_t header_count;
+};
+
 struct mount_config {
     char *name;   /* [a-z0-9]([a-z0-9-]*[a-z0-9])?, made legal from what was written */
     char *prefix; /* the namespace; "" for none; default: name */
@@ -108,6 +116,8 @@ struct mount_config {
     char *bearer_hint;          /* what is configured for logs: "tokenEnv GITHUB_MCP_TOKEN"; NULL */
     struct name_value *headers; /* fixed upstream headers; values are secret */
     size_t header_count;
+    struct mount_credential *credentials; /* sorted by tenant */
+    size_t credential_count;
     char *ca_file;
     bool tls_insecure;
     int connect_ms, tls_ms, first_byte_ms, idle_ms, max_ms;
@@ -136,6 +146,10 @@ static inline bool mount_is_local(const struct mount_config *m)
 {
     return m->local;
 }
+
+/* The credential that a tenant ("" for none) has of its own for a mount; NULL: the mount's. */
+const struct mount_credential *mount_credential_of(const struct mount_config *m,
+                                                   const char *tenant);
 
 /* Is it spoken to over HTTP? */
 static inline bool mount_is_http(const struct mount_config *m)

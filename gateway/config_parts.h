@@ -148,6 +148,10 @@ void config_check_globs(const struct option_reader *r, const struct yaml_node *n
 /* Checks and completes one mount that r has read from node; r->base is the draft. */
 void config_check_mount(const struct option_reader *r, const struct config_draft *d,
                         const struct yaml_node *node);
+/* Reads what tenants have of their own for the mounts; after both. */
+void config_read_credentials(struct config_draft *d, struct yaml_doc *doc);
+/* Frees what config_read_credentials made of a mount. */
+void config_credentials_fini(struct mount_config *m);
 /* Makes credential and headers of a mount from its auth and headers. */
 void config_check_mount_auth(const struct option_reader *r, const struct config_draft *d,
                              const struct yaml_node *node);

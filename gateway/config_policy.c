@@ -226,6 +226,24 @@ static bool is_tenant_name(const char *z)
     return n > 0 && n <= 63 && !z[n] && z[0] != '-';
 }
 
+/* upstreams may be a map, whose values are read once there are mounts. */
+static void read_tenant_tree(const struct option_reader *r, struct yaml_node *n,
+                             struct policy_tenant *t)
+{
+    struct yaml_node *map = yaml_get(n, "upstreams");
+    if (!map || map->kind != YAML_MAP) {
+        options_read_tree(r, n);
+        return;
+    }
+    size_t at = 0;
+    t->mounts = xcalloc(map->count + 1, sizeof *t->mounts);
+    for (const struct yaml_node *k = map->first; k; k = k->next)
+        t->mounts[at++] = xstrdup(k->key);
+    map->kind = YAML_NULL;
+    options_read_tree(r, n);
+    map->kind = YAML_MAP;
+}
+
 static void read_tenant(struct option_reader *r, struct config_draft *d, struct yaml_doc *doc,
                         struct yaml_node *n)
 {
@@ -236,7 +254,7 @@ static void read_tenant(struct option_reader *r, struct config_draft *d, struct 
     if (!is_tenant_name(t.name))
         option_report(r, false, n, NULL, "is no name for a tenant: a-z, 0-9 and '-', at most 63");
     config_expand(r, d->environ, doc, n, "");
-    options_read_tree(r, n);
+    read_tenant_tree(r, n, &t);
     read_matches(r, yaml_get(n, "match"), &t);
     read_notes(r, yaml_get(n, "annotations"), &t.filter.must);
     check_rate(r, n, "rateLimit", t.rate_limit);

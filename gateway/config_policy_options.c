@@ -19,7 +19,8 @@ static const struct option tenant_rows[] = {
         .type = OPT_LIST,
         OPT_AT(policy_tenant, mounts),
         .def_text = "all",
-        .help = "Upstreams that it sees, as globs.",
+        .help = "Upstreams that it sees, as globs; or a map of names, each with the `auth` and "
+                "`headers` that the tenant's calls use instead of the upstream's.",
     },
     {
         .name = "tools.allow",

@@ -364,7 +364,7 @@ static void subscribe(struct request *r, bool on)
     if (!can_be_sent(r))
         return;
     bool changed = session_subscribe(r->session, c->public_target, on);
-    if (upstream_per_client(c->up)) {
+    if (upstream_per_client(c->up, c->principal)) {
         call_admit(c, &legacy_sink, r);
         return;
     }

@@ -140,6 +140,20 @@ static bool same_pairs(const struct name_value *a, size_t n, const struct name_v
     return true;
 }
 
+static bool same_credentials(const struct mount_config *a, const struct mount_config *b)
+{
+    if (a->credential_count != b->credential_count)
+        return false;
+    for (size_t i = 0; i < a->credential_count; i++) {
+        const struct mount_credential *x = &a->credentials[i], *y = &b->credentials[i];
+        if (strcmp(x->tenant, y->tenant) != 0 || !same_text(x->bearer_token, y->bearer_token) ||
+            !same_text(x->bearer_token_file, y->bearer_token_file) ||
+            !same_pairs(x->headers, x->header_count, y->headers, y->header_count))
+            return false;
+    }
+    return true;
+}
+
 /* What a running upstream depends on; the rest of a mount is read from the new snapshot by the
  * catalog. */
 static bool same_mount(const struct mount_config *a, const struct mount_config *b)
@@ -152,13 +166,14 @@ static bool same_mount(const struct mount_config *a, const struct mount_config *
            a->cache == b->cache && same_text(a->bearer_token, b->bearer_token) &&
            same_text(a->bearer_token_file, b->bearer_token_file) &&
            same_pairs(a->headers, a->header_count, b->headers, b->header_count) &&
-           same_text(a->ca_file, b->ca_file) && a->tls_insecure == b->tls_insecure &&
-           a->connect_ms == b->connect_ms && a->tls_ms == b->tls_ms &&
-           a->first_byte_ms == b->first_byte_ms && a->idle_ms == b->idle_ms &&
-           a->max_ms == b->max_ms && a->superset_caps == b->superset_caps &&
-           a->affinity == b->affinity && same_text(a->affinity_header, b->affinity_header) &&
-           a->interactive == b->interactive && same_list(a->roots, b->roots) &&
-           a->pool_idle_ms == b->pool_idle_ms && a->pool_max == b->pool_max;
+           same_credentials(a, b) && same_text(a->ca_file, b->ca_file) &&
+           a->tls_insecure == b->tls_insecure && a->connect_ms == b->connect_ms &&
+           a->tls_ms == b->tls_ms && a->first_byte_ms == b->first_byte_ms &&
+           a->idle_ms == b->idle_ms && a->max_ms == b->max_ms &&
+           a->superset_caps == b->superset_caps && a->affinity == b->affinity &&
+           same_text(a->affinity_header, b->affinity_header) && a->interactive == b->interactive &&
+           same_list(a->roots, b->roots) && a->pool_idle_ms == b->pool_idle_ms &&
+           a->pool_max == b->pool_max;
 }
 
 /* Gives the shard one upstream a mount: those whose mount is as it was stay, others end after their

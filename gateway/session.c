@@ -438,7 +438,7 @@ struct usession *session_usession(struct session *ss, struct upstream *u)
     if (ss->conversations[i] && ss->conversation_up[i] != u)
         usession_close(&ss->conversations[i]); /* of a mount that a reload replaced */
     if (!ss->conversations[i]) {
-        ss->conversations[i] = usession_new(u, ss);
+        ss->conversations[i] = usession_new(u, ss, ss->principal);
         ss->conversation_up[i] = u;
         session_adopt(ss, ss->conversations[i]);
     }
@@ -447,7 +447,7 @@ struct usession *session_usession(struct session *ss, struct upstream *u)
 
 bool session_is_blind(struct session *ss, struct upstream *u)
 {
-    return ss->blind && upstream_per_client(u) && !session_conversation(ss, u);
+    return ss->blind && upstream_per_client(u, ss->principal) && !session_conversation(ss, u);
 }
 
 /* The server forgot its session and gave another: it hears again what it was told before. */
@@ -595,7 +595,7 @@ static void unsubscribe_all(struct session *ss)
         struct target t;
         if (ss->shard->catalog && catalog_resolve(ss->shard->catalog, ROUTE_URI, uri, &a, &t) &&
             t.mount < (int)ss->shard->upstream_count &&
-            !upstream_per_client(ss->shard->upstreams[t.mount]))
+            !upstream_per_client(ss->shard->upstreams[t.mount], ss->principal))
             watch_subscribe(ss->shard->gw, t.mount, t.name, false);
     }
     arena_fini(&a);

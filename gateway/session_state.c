@@ -123,7 +123,7 @@ static void subscribe_again(struct session *ss, struct str uri)
     struct target t;
     if (session_subscribe(ss, uri, true) && s->catalog &&
         catalog_resolve(s->catalog, ROUTE_URI, uri, &a, &t) && t.mount < (int)s->upstream_count &&
-        !upstream_per_client(s->upstreams[t.mount]))
+        !upstream_per_client(s->upstreams[t.mount], ss->principal))
         watch_subscribe(s->gw, t.mount, t.name, true);
     arena_fini(&a);
 }
@@ -187,7 +187,7 @@ static void adopt_all(struct session *ss)
         for (size_t i = 0; i < s->upstream_count; i++) {
             struct upstream *u = s->upstreams[i];
             if (strcmp(u->cfg->name, k->mount) == 0 && u->era == UP_LEGACY &&
-                upstream_per_client(u)) {
+                upstream_per_client(u, ss->principal)) {
                 (void)session_usession(ss, u); /* takes k */
                 break;
             }

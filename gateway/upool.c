@@ -67,9 +67,10 @@ static struct usession *oldest_idle(struct upstream *u)
     return found;
 }
 
-static struct usession *make(struct upstream *u, const uint8_t key[POOL_KEY], unsigned caps)
+static struct usession *make(struct upstream *u, const struct call *c, const uint8_t key[POOL_KEY],
+                             unsigned caps)
 {
-    struct usession *us = usession_new(u, NULL);
+    struct usession *us = usession_new(u, NULL, c->principal);
     us->pooled = true;
     us->once = u->cfg->affinity == AFFINITY_REQUEST;
     us->caps = caps;
@@ -102,7 +103,7 @@ struct usession *upool_take(struct upstream *u, const struct call *c, struct err
                           m->name);
             return NULL;
         }
-        us = make(u, key, caps);
+        us = make(u, c, key, caps);
     }
     if (us != TAILQ_FIRST(&u->pooled)) { /* what is in use is found soon */
         TAILQ_REMOVE(&u->pooled, us, pool_link);

@@ -231,6 +231,27 @@ static void finish(struct urequest *r, const struct rpc_msg *m)
         r->reply(r, m, NULL);
 }
 
+/* ---- credentials ---- */
+
+static const struct mount_credential *credential_of(const struct upstream *u,
+                                                    const struct principal *who)
+{
+    return who ? mount_credential_of(u->cfg, who->tenant) : NULL;
+}
+
+struct http_pool *upstream_pool(struct upstream *u, const struct principal *who)
+{
+    const struct mount_credential *own = u->pool ? credential_of(u, who) : NULL;
+    if (!own)
+        return u->pool;
+    if (!u->own_pools)
+        u->own_pools = xcalloc(u->cfg->credential_count, sizeof *u->own_pools);
+    struct http_pool **p = &u->own_pools[own - u->cfg->credentials];
+    if (!*p)
+        *p = http_pool_twin(u->pool, own);
+    return *p;
+}
+
 /* ---- HTTP ---- */
 
 static bool http_head(struct hreq *h, const struct http1_head *head, void *arg)
@@ -309,11 +330,16 @@ static void http_end(struct hreq *h, const struct err *e, void *arg)
 static const struct hreq_ops request_ops = {
     .on_head = http_head, .on_message = http_message, .on_note = http_note, .on_end = http_end};
 
+static struct http_pool *pool_of(const struct urequest *r)
+{
+    return r->us ? r->us->pool : upstream_pool(r->up, r->call ? r->call->principal : NULL);
+}
+
 void urequest_get(struct urequest *r, struct str fields)
 {
-    r->http = hreq_start(r->up->pool,
-                         &(struct hreq_spec){.method = "GET", .fields = fields, .safe = true},
-                         &request_ops, r);
+    r->http =
+        hreq_start(pool_of(r), &(struct hreq_spec){.method = "GET", .fields = fields, .safe = true},
+                   &request_ops, r);
 }
 
 static void transmit(struct urequest *r, struct str fields, struct str body, bool safe)
@@ -323,7 +349,7 @@ static void transmit(struct urequest *r, struct str fields, struct str body, boo
         r->us->pipe->ops->write(r->us->pipe, r->id, body);
     } else {
         r->http = hreq_start(
-            r->up->pool,
+            pool_of(r),
             &(struct hreq_spec){
                 .method = "POST", .fields = fields, .body = body, .safe = safe, .lines = r->lines},
             &request_ops, r);
@@ -654,20 +680,13 @@ bool upstream_message(struct upstream *u, struct usession *us, struct urequest *
 
 /* ---- calls ---- */
 
-bool upstream_per_client(const struct upstream *u)
+bool upstream_per_client(const struct upstream *u, const struct principal *who)
 {
+    if (credential_of(u, who) && u->era != UP_MODERN)
+        return true;
     if (u->cfg->session == SESSION_PER_CLIENT)
         return true;
     return u->cfg->session == SESSION_AUTO && mount_is_http(u->cfg) && u->era == UP_LEGACY;
-}
-
-struct usession *usession_of(struct upstream *u, struct session *owner)
-{
-    if (owner && upstream_per_client(u))
-        return session_usession(owner, u);
-    if (!u->shared)
-        u->shared = usession_new(u, NULL);
-    return u->shared;
 }
 
 static void fail_soon(struct call *c, const struct err *e)
@@ -689,16 +708,21 @@ static void not_connected(struct call *c)
 static struct usession *usession_for(const struct call *c, struct err *e)
 {
     struct upstream *u = c->up;
-    if (!c->legacy_client && upstream_per_client(u))
+    bool own = upstream_per_client(u, c->principal);
+    if (own && (!c->legacy_client || (!c->session && credential_of(u, c->principal))))
         return upool_take(u, c, e);
-    return usession_of(u, c->session);
+    if (own && c->session)
+        return session_usession(c->session, u);
+    if (!u->shared)
+        u->shared = usession_new(u, NULL, NULL);
+    return u->shared;
 }
 
 void upstream_send(struct call *c)
 {
     struct upstream *u = c->up;
     bool piped = !mount_is_http(u->cfg) || u->sse;
-    bool own = c->session && upstream_per_client(u);
+    bool own = c->session && upstream_per_client(u, c->principal);
     if (u->home && u->home != u->shard && !own) {
         relay_send(c);
         return;
@@ -816,6 +840,9 @@ void upstream_unref(struct upstream **up)
     *up = NULL;
     if (!u || --u->refs > 0)
         return;
+    for (size_t i = 0; u->own_pools && i < u->cfg->credential_count; i++)
+        http_pool_free(&u->own_pools[i]);
+    free(u->own_pools);
     http_pool_free(&u->pool);
     free(u->listen_for);
     config_unref(&u->config);
@@ -855,6 +882,9 @@ void upstream_cut(struct upstream *u)
     /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): only a reference of its own is gone */
     if (u->pool)
         http_pool_cut(u->pool);
+    for (size_t i = 0; u->own_pools && i < u->cfg->credential_count; i++)
+        if (u->own_pools[i])
+            http_pool_cut(u->own_pools[i]);
 }
 
 void upstream_learn(struct upstream *u, const struct server_info *info)
@@ -877,7 +907,7 @@ static void tell_up(struct upstream *u, const struct server_info *info)
 static void open_legacy(struct upstream *u)
 {
     if (!u->shared)
-        u->shared = usession_new(u, NULL);
+        u->shared = usession_new(u, NULL, NULL);
     usession_open(u->shared);
 }
 

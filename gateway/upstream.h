@@ -23,8 +23,9 @@ struct upstream {
     bool closed; /* its mount is gone or changed: no new calls */
     struct timer closing;
     int64_t close_at_ms;
-    struct http_pool *pool;  /* HTTP */
-    struct usession *shared; /* legacy HTTP; stdio and HTTP+SSE on their home shard */
+    struct http_pool *pool;       /* HTTP */
+    struct http_pool **own_pools; /* one a credential of cfg, made at first use; NULL: none */
+    struct usession *shared;      /* legacy HTTP; stdio and HTTP+SSE on their home shard */
     TAILQ_HEAD(usession_list, usession) pooled; /* on behalf of modern clients; used last first */
     int pooled_count;
     struct timer pool_sweep;
@@ -141,10 +142,7 @@ void ask_refuse(struct ask *a, struct str error);
 void ask_withdraw(struct ask *a);
 
 /* For sessions: what a legacy session of a client does to the conversations it owns. */
-/* The conversation of this client session with u, opened when needed; NULL when u's sessions are
- * shared. */
-struct usession *usession_of(struct upstream *u, struct session *owner);
-/* Ends it: upstream DELETE or the child's end; calls in it fail. Nulls *us. */
+/* Ends a conversation: upstream DELETE or the child's end; calls in it fail. Nulls *us. */
 void usession_close(struct usession **us);
 /* The same, but the server keeps the session: another replica goes on with it. Nulls *us. */
 void usession_leave(struct usession **us);
@@ -152,7 +150,10 @@ void usession_leave(struct usession **us);
 void usession_notify(struct usession *us, struct str method, struct str params);
 /* Sends a request whose answer nobody waits for (logging/setLevel). */
 void usession_tell(struct usession *us, struct str method, struct str params);
-/* Does the mount give every client session a conversation of its own, as far as is known? */
-bool upstream_per_client(const struct upstream *u);
+/* Does the mount give every client session a conversation of its own, as far as is known? Those of
+ * who has its own credential always are. */
+bool upstream_per_client(const struct upstream *u, const struct principal *who);
+/* The connections that show the credential of this caller (NULL: the gateway's own). */
+struct http_pool *upstream_pool(struct upstream *u, const struct principal *who);
 
 #endif

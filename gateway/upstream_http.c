@@ -60,12 +60,14 @@ struct hreq {
 struct http_pool {
     struct shard *shard;
     const struct mount_config *cfg;
+    struct mount_credential as; /* borrowed from cfg */
     char *host;
     uint16_t port;
     struct tls_ctx *tls;
     char *target;
-    struct buf common; /* header lines of every request */
-    char *token;       /* from the token file */
+    struct buf common; /* header lines of every request; Host comes first */
+    size_t host_len;
+    char *token; /* from the token file */
     int64_t token_at_ms;
     struct uconn_list idle, busy;
     TAILQ_HEAD(, hreq) reqs;
@@ -583,7 +585,7 @@ static void connect_next(struct hreq *h, const struct err *why)
  * one is found. */
 static const char *bearer(struct http_pool *p)
 {
-    const struct mount_config *m = p->cfg;
+    const struct mount_credential *m = &p->as;
     int64_t now = clock_ms();
     if (!m->bearer_token_file)
         return m->bearer_token;
@@ -596,7 +598,7 @@ static const char *bearer(struct http_pool *p)
     if (fd >= 0)
         close(fd);
     if (n < 0) {
-        log_warn("upstream.token_unreadable", L_STR("upstream", m->name),
+        log_warn("upstream.token_unreadable", L_STR("upstream", p->cfg->name),
                  L_STR("file", m->bearer_token_file));
         return p->token; /* the last good one */
     }
@@ -680,7 +682,7 @@ struct hreq *hreq_start(struct http_pool *p, const struct hreq_spec *spec,
 
 /* ---- pools ---- */
 
-static void add_common(struct http_pool *p, const struct http1_url *u)
+static void add_host(struct http_pool *p, const struct http1_url *u)
 {
     struct buf host = {0};
     bool v6 = memchr(u->host.p, ':', u->host.n) != NULL;
@@ -691,15 +693,36 @@ static void add_common(struct http_pool *p, const struct http1_url *u)
         buf_addf(&host, ":%u", u->port);
     bool ok = http1_add_field(&p->common, STR("Host"), buf_str(&host));
     buf_fini(&host);
+    if (!ok)
+        log_warn("upstream.host_unusable", L_STR("upstream", p->cfg->name));
+}
+
+static void add_common(struct http_pool *p)
+{
+    bool ok = true;
     buf_add_str(&p->common,
                 STR("Accept: application/json, text/event-stream\r\nUser-Agent: headgate\r\n"));
-    for (size_t i = 0; i < p->cfg->header_count; i++) {
-        ok = http1_add_field(&p->common, str_of(p->cfg->headers[i].name),
-                             str_of(p->cfg->headers[i].value)) &&
+    for (size_t i = 0; i < p->as.header_count; i++) {
+        ok = http1_add_field(&p->common, str_of(p->as.headers[i].name),
+                             str_of(p->as.headers[i].value)) &&
              ok;
     }
     if (!ok)
         log_warn("upstream.header_unusable", L_STR("upstream", p->cfg->name));
+}
+
+static struct http_pool *pool_new(struct shard *s, const struct mount_config *cfg,
+                                  const struct mount_credential *as)
+{
+    struct http_pool *p = xcalloc(1, sizeof *p);
+    p->shard = s;
+    p->cfg = cfg;
+    p->as = *as;
+    p->head = xmalloc(sizeof *p->head);
+    TAILQ_INIT(&p->idle);
+    TAILQ_INIT(&p->busy);
+    TAILQ_INIT(&p->reqs);
+    return p;
 }
 
 struct http_pool *http_pool_new(struct shard *s, const struct mount_config *cfg, struct err *e)
@@ -712,19 +735,34 @@ struct http_pool *http_pool_new(struct shard *s, const struct mount_config *cfg,
         !(tls = tls_ctx_new(
               &(struct tls_options){.ca_file = cfg->ca_file, .insecure = cfg->tls_insecure}, e)))
         return NULL;
-    struct http_pool *p = xcalloc(1, sizeof *p);
-    p->shard = s;
-    p->cfg = cfg;
+    struct http_pool *p = pool_new(s, cfg,
+                                   &(struct mount_credential){
+                                       .bearer_token = cfg->bearer_token,
+                                       .bearer_token_file = cfg->bearer_token_file,
+                                       .headers = cfg->headers,
+                                       .header_count = cfg->header_count,
+                                   });
     p->tls = tls;
     p->host = xmemdup0(u.host.p, u.host.n);
     p->port = u.port;
     p->target = xmemdup0(u.target.p, u.target.n);
-    p->head = xmalloc(sizeof *p->head);
-    TAILQ_INIT(&p->idle);
-    TAILQ_INIT(&p->busy);
-    TAILQ_INIT(&p->reqs);
-    add_common(p, &u);
+    add_host(p, &u);
+    p->host_len = p->common.n;
+    add_common(p);
     return p;
+}
+
+struct http_pool *http_pool_twin(const struct http_pool *p, const struct mount_credential *own)
+{
+    struct http_pool *twin = pool_new(p->shard, p->cfg, own);
+    twin->tls = p->tls ? tls_ctx_ref(p->tls) : NULL;
+    twin->host = xstrdup(p->host);
+    twin->port = p->port;
+    twin->target = xstrdup(p->target);
+    twin->host_len = p->host_len;
+    buf_add(&twin->common, p->common.p, p->host_len);
+    add_common(twin);
+    return twin;
 }
 
 static void pool_destroy(void *arg)

@@ -1,5 +1,6 @@
-/* The HTTP/1.1 client of the data plane: one pool of keep-alive connections a mount and loop,
- * requests that answer with one JSON body or a stream of SSE events. Knows HTTP, not MCP. */
+/* The HTTP/1.1 client of the data plane: one pool of keep-alive connections a mount,
+ * credential and loop, requests that answer with one JSON body or a stream of SSE events. Knows
+ * HTTP, not MCP. */
 #ifndef GATEWAY_UPSTREAM_HTTP_H
 #define GATEWAY_UPSTREAM_HTTP_H
 
@@ -39,6 +40,9 @@ struct hreq_spec {
 /* A pool for cfg on shard s's loop. NULL with ERR_CONFIG for a bad URL, CA file … Borrows cfg. */
 struct http_pool *http_pool_new(struct shard *s, const struct mount_config *cfg,
                                 struct err *e) MUST_USE;
+/* A pool to the same server that shows it another credential, and shares no connection. Borrows
+ * own. */
+struct http_pool *http_pool_twin(const struct http_pool *p, const struct mount_credential *own);
 /* Ends idle connections; the last request in flight frees the rest. Requests in flight are cut
  * without callbacks. */
 void http_pool_free(struct http_pool **p);

@@ -209,7 +209,7 @@ static void worker_new(struct local_pool *p)
     w->pool = p;
     w->gen = local_gen_ref(p->gen);
     w->born_us = clock_us();
-    w->us = usession_new(p->up, NULL);
+    w->us = usession_new(p->up, NULL, NULL);
     w->us->worker = w;
     TAILQ_INSERT_TAIL(&p->workers, w, link);
     atomic_fetch_add(&p->counts->started, 1);

@@ -117,7 +117,7 @@ static void send_waiting(struct sse_pipe *p)
         if (!o->http) {
             struct hreq_spec spec = {
                 .method = "POST", .target = p->endpoint, .body = buf_str(&o->body)};
-            o->http = hreq_start(p->us->up->pool, &spec, &post_ops, o);
+            o->http = hreq_start(p->us->pool, &spec, &post_ops, o);
             p->queued_bytes -= o->body.n;
             buf_fini(&o->body);
         }
@@ -266,6 +266,6 @@ struct pipe *sse_start(struct usession *us)
     p->loop = us->up->shard->loop;
     TAILQ_INIT(&p->posts);
     timer_set(&p->timer, p->loop, ENDPOINT_MS, on_no_endpoint, p);
-    p->stream = hreq_start(us->up->pool, &(struct hreq_spec){.method = "GET"}, &stream_ops, p);
+    p->stream = hreq_start(us->pool, &(struct hreq_spec){.method = "GET"}, &stream_ops, p);
     return &p->pipe;
 }

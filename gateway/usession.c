@@ -27,11 +27,13 @@ enum {
 
 static void open_stream(void *arg);
 
-struct usession *usession_new(struct upstream *u, struct session *owner)
+struct usession *usession_new(struct upstream *u, struct session *owner,
+                              const struct principal *who)
 {
     struct usession *us = xcalloc(1, sizeof *us);
     us->up = upstream_ref(u);
     us->owner = owner;
+    us->pool = upstream_pool(u, who);
     us->resume.retry_ms = -1;
     us->level = LOG_LEVEL_NONE;
     TAILQ_INIT(&us->reqs);
@@ -87,7 +89,7 @@ static void post(struct usession *us, const char *method, struct str body)
 {
     struct buf fields = {0};
     usession_fields(us, &fields);
-    (void)hreq_start(us->up->pool,
+    (void)hreq_start(us->pool,
                      &(struct hreq_spec){
                          .method = method, .fields = buf_str(&fields), .body = body, .safe = true},
                      &deaf_ops, upstream_ref(us->up));
@@ -414,7 +416,7 @@ static void say_initialized(struct usession *us)
     }
     usession_fields(us, &fields);
     us->hello =
-        hreq_start(us->up->pool,
+        hreq_start(us->pool,
                    &(struct hreq_spec){
                        .method = "POST", .fields = buf_str(&fields), .body = body, .safe = true},
                    &ops, us);
@@ -614,9 +616,8 @@ static void open_stream(void *arg)
     struct buf fields = {0};
     usession_fields(us, &fields);
     resume_fields(&us->resume, &fields);
-    us->stream =
-        hreq_start(us->up->pool,
-                   &(struct hreq_spec){.method = "GET", .fields = buf_str(&fields), .safe = true},
-                   &stream_ops, us);
+    us->stream = hreq_start(
+        us->pool, &(struct hreq_spec){.method = "GET", .fields = buf_str(&fields), .safe = true},
+        &stream_ops, us);
     buf_fini(&fields);
 }

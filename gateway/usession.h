@@ -67,8 +67,9 @@ TAILQ_HEAD(urequest_list, urequest);
 
 /* A conversation. */
 struct usession {
-    struct upstream *up;   /* counted */
-    struct session *owner; /* NULL: shared */
+    struct upstream *up;    /* counted */
+    struct session *owner;  /* NULL: shared */
+    struct http_pool *pool; /* HTTP: of the upstream */
     enum us_state state;
     struct server_info info;
     char sid[256]; /* Mcp-Session-Id, "" when the server gives none */
@@ -128,7 +129,9 @@ void upstream_session_down(struct upstream *u, const struct err *e);
 void upstream_session_moved(struct upstream *u);
 
 /* usession.c */
-struct usession *usession_new(struct upstream *u, struct session *owner);
+/* who: on whose behalf; NULL: the gateway's own. */
+struct usession *usession_new(struct upstream *u, struct session *owner,
+                              const struct principal *who);
 /* Goes on with a session that the server gave this client at another replica. */
 void usession_adopt(struct usession *us, const char *sid, const char *version);
 /* Begins the handshake if it has not begun. */
