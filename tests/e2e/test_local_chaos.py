@@ -53,7 +53,8 @@ def hangs(n: int) -> int:
             pass
 """
 BAD = {"leaves": 4, "killed": 3, "crashes": 2, "hangs": 1}  # per cent
-if "asan" not in BIN.parts:  # where address space has no limit
+ASAN = "asan" in BIN.parts  # no limit of address space; freed memory is kept for a while
+if not ASAN:
     BAD |= {"leaves": 3, "greedy": 1}
 MIX = [name for name, share in BAD.items() for _ in range(share)]
 MIX += ["fine", "afine"] * ((100 - len(MIX)) // 2)
@@ -134,7 +135,7 @@ def test_a_tenth_of_bad_calls_harms_no_other(
     seen = calls(SECONDS)
     after = rest()
     assert after[0] <= files + 2 and after[1] == processes
-    assert after[2] <= memory + 4096, f"{memory} KB became {after[2]} KB"
+    assert ASAN or after[2] <= memory + 4096, f"{memory} KB became {after[2]} KB"
     assert all(seen[tool] for tool in BAD), seen
     pool = gateway.api("local")["pool"]
     assert pool["crashes"] >= sum(seen[t] for t in ("leaves", "killed", "crashes"))
