@@ -104,15 +104,21 @@ bool client_address(const struct http1_head *head, const struct net_addr *peer,
     return true;
 }
 
-void client_bucket(const struct cidr *address, struct buf *out)
+void client_address_format(const struct cidr *address, struct buf *out)
 {
     char text[INET6_ADDRSTRLEN];
-    uint8_t net[16] = {0};
-    if (cidr_is_v4(address)) {
-        buf_adds(out, inet_ntop(AF_INET, address->addr + 12, text, sizeof text));
-        return;
-    }
-    memcpy(net, address->addr, 8);
-    buf_adds(out, inet_ntop(AF_INET6, net, text, sizeof text));
-    buf_adds(out, "/64");
+    bool v4 = cidr_is_v4(address);
+    buf_adds(out,
+             inet_ntop(v4 ? AF_INET : AF_INET6, address->addr + (v4 ? 12 : 0), text, sizeof text));
+}
+
+void client_bucket(const struct cidr *address, struct buf *out)
+{
+    struct cidr net = *address;
+    bool v4 = cidr_is_v4(address);
+    if (!v4)
+        memset(net.addr + 8, 0, 8);
+    client_address_format(&net, out);
+    if (!v4)
+        buf_adds(out, "/64");
 }

@@ -11,6 +11,8 @@
  * NULL. False: peer has no address. */
 bool client_address(const struct http1_head *head, const struct net_addr *peer,
                     const struct cidr *trusted, size_t n, struct cidr *out) MUST_USE;
+/* Appends the address, as net_addr_literal reads it. */
+void client_address_format(const struct cidr *address, struct buf *out);
 /* Appends the name of the address' bucket: an IPv4 address, or the /64 of an IPv6 one, since
  * whoever has one of its addresses has all of them. */
 void client_bucket(const struct cidr *address, struct buf *out);

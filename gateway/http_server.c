@@ -280,7 +280,7 @@ static void request_done(struct conn *c)
     charge(c, 0);
     c->x = (struct exchange){.ops = c->x.ops,
                              .shard = c->x.shard,
-                             .peer = c->x.peer,
+                             .peer = &c->peer,
                              .local_listener = c->x.local_listener,
                              .admin_listener = c->x.admin_listener,
                              .link_listener = c->x.link_listener};

@@ -8,6 +8,7 @@
 #include "auth/policy.h"
 #include "auth/principal_wire.h"
 #include "base/clock.h"
+#include "gateway/client_address.h"
 #include "gateway/jsonrpc.h"
 #include "gateway/routes.h"
 
@@ -21,6 +22,8 @@ enum {
     NOT_HERE = 421        /* between replicas: look again */
 };
 #define LINK_PATH "/link"
+/* Where the client calls from; no field of this name is taken from a client. */
+#define ADDRESS_FIELD "Client-Address"
 
 /* One exchange, at another replica. */
 struct forward {
@@ -276,6 +279,18 @@ static bool is_wanted(struct str name)
            (name.n > 4 && str_ieq((struct str){name.p, 4}, STR("Mcp-")));
 }
 
+static void add_address(const struct exchange *x, struct buf *out)
+{
+    const struct config *cfg = x->shard->config;
+    struct cidr address;
+    if (!x->peer ||
+        !client_address(x->head, x->peer, cfg->trusted_proxies, cfg->trusted_proxy_count, &address))
+        return;
+    buf_adds(out, ADDRESS_FIELD ": ");
+    client_address_format(&address, out);
+    buf_adds(out, "\r\n");
+}
+
 static void write_head(const struct exchange *x, struct buf *out)
 {
     const struct http1_head *h = x->head;
@@ -288,6 +303,7 @@ static void write_head(const struct exchange *x, struct buf *out)
             !http1_add_field(out, h->field[i].name, h->field[i].value))
             log_debug("link.field_dropped");
     }
+    add_address(x, out);
     buf_addf(out, "Content-Length: %zu\r\n\r\n", x->body.n);
 }
 
@@ -388,6 +404,14 @@ static const char *judge(struct owners *o, const struct envelope *env)
     return NULL;
 }
 
+static void take_address(struct exchange *x)
+{
+    struct str text = http1_value(x->head, STR(ADDRESS_FIELD));
+    struct net_addr *address = arena_alloc(&x->arena, sizeof *address);
+    if (net_addr_literal(text, 0, address) && address->len)
+        x->peer = address;
+}
+
 /* The request inside becomes the exchange's. */
 static bool unwrap(struct exchange *x, const struct envelope *env)
 {
@@ -410,6 +434,7 @@ static bool unwrap(struct exchange *x, const struct envelope *env)
     x->head = head;
     x->body = env->body;
     x->relayed = true;
+    take_address(x);
     return true;
 }
 

@@ -1,10 +1,12 @@
-/* See mcp_sse.h. The id in the endpoint is sealed around the shard that has the stream, and bound
- * to the principal. */
+/* See mcp_sse.h. The id in the endpoint is sealed around the replica and the shard that have the
+ * stream, and bound to the principal. */
 #include "gateway/mcp_sse.h"
 
 #include "base/crypto.h"
 #include "gateway/channel.h"
+#include "gateway/envelope.h"
 #include "gateway/mcp_http.h"
+#include "gateway/owner.h"
 
 #include <stdlib.h>
 
@@ -103,7 +105,7 @@ static void name_endpoint(struct sse_client *c, struct str context)
 {
     struct shard *s = c->ch.shard;
     struct buf plain = {0}, endpoint = {0};
-    buf_addf(&plain, "1\n%d\n%s", s->index, c->key);
+    buf_addf(&plain, "2\n%s\n%d\n%s", s->gw->replica, s->index, c->key);
     buf_addf(&endpoint, "%s?sessionId=", s->config->messages_path);
     sealer_seal(s->gw->sealer, "sse", context, buf_str(&plain), &endpoint);
     (void)exchange_endpoint(c->x, buf_str(&endpoint));
@@ -158,51 +160,68 @@ static struct str query_value(struct str query, struct str name)
     return (struct str){0};
 }
 
-/* The stream of an id; NULL with *elsewhere when another shard has it, or NULL for none. */
-static struct sse_client *find(const struct exchange *x, struct shard **elsewhere)
+/* Where a stream is. */
+struct home {
+    struct sse_client *client;       /* here */
+    struct shard *shard;             /* on this shard, if anywhere in this process */
+    char replica[ENVELOPE_NAME + 1]; /* or at this replica; else empty */
+};
+
+static void find_in_process(struct shard *s, struct str place, struct home *at)
+{
+    struct str index;
+    uint64_t i;
+    if (!str_split(&place, '\n', &index) || !str_to_u64(index, &i) ||
+        i >= (uint64_t)s->gw->shard_count)
+        return;
+    if ((int)i == s->index)
+        at->client = map_get(&s->sse->by_key, place);
+    else
+        at->shard = &s->gw->shards[i];
+}
+
+/* All empty: the id is forged, another principal's, or its stream has ended. */
+static struct home find(const struct exchange *x)
 {
     struct shard *s = x->shard;
-    struct str id = query_value(x->head->query, STR("sessionId"));
+    struct str id = query_value(x->head->query, STR("sessionId")), format, replica;
     struct buf plain = {0};
-    struct str format, home;
-    struct sse_client *c = NULL;
-    uint64_t index;
-    *elsewhere = NULL;
-    if (sealer_open(s->gw->sealer, "sse", principal_key(x->principal), id, &plain, NULL)) {
-        struct str rest = buf_str(&plain);
-        if (str_split(&rest, '\n', &format) && str_eq(format, STR("1")) &&
-            str_split(&rest, '\n', &home) && str_to_u64(home, &index) &&
-            index < (uint64_t)s->gw->shard_count) {
-            if ((int)index != s->index)
-                *elsewhere = &s->gw->shards[index];
-            else
-                c = map_get(&s->sse->by_key, rest);
-        }
+    struct home at = {0};
+    bool ok = sealer_open(s->gw->sealer, "sse", principal_key(x->principal), id, &plain, NULL);
+    struct str rest = buf_str(&plain);
+    if (ok && str_split(&rest, '\n', &format) && str_eq(format, STR("2")) &&
+        str_split(&rest, '\n', &replica) && replica.n == ENVELOPE_NAME) {
+        if (str_eq(replica, str_of(s->gw->replica)))
+            find_in_process(s, rest, &at);
+        else
+            memcpy(at.replica, replica.p, replica.n);
     }
     buf_fini(&plain);
-    return c;
+    return at;
+}
+
+static void answer_gone(struct exchange *x)
+{
+    mcp_http_refuse(x, 404, (struct str){0}, RPC_INVALID_REQUEST,
+                    "no such session; open a stream first");
 }
 
 void mcp_sse_post(struct exchange *x)
 {
-    struct shard *elsewhere;
     struct err e;
-    struct sse_client *c = find(x, &elsewhere);
-    if (elsewhere) {
-        exchange_move(x, elsewhere);
-        return;
-    }
-    if (!c) {
-        mcp_http_refuse(x, 404, (struct str){0}, RPC_INVALID_REQUEST,
-                        "no such session; open a stream first");
-        return;
-    }
-    if (!json_parse(&x->shard->scratch_doc, x->body.p, x->body.n, &e)) {
+    struct home at = find(x);
+    if (at.shard) {
+        exchange_move(x, at.shard);
+    } else if (at.replica[0]) {
+        owner_send(x, str_of(at.replica), answer_gone);
+    } else if (!at.client) {
+        answer_gone(x);
+    } else if (!json_parse(&x->shard->scratch_doc, x->body.p, x->body.n, &e)) {
         mcp_http_refuse(x, 400, (struct str){0}, RPC_PARSE_ERROR, e.msg);
-        return;
+    } else {
+        channel_take(&at.client->ch, x->body, x);
+        exchange_reply(x, 202, STR("Content-Type: text/plain\r\n"), STR("Accepted"));
     }
-    channel_take(&c->ch, x->body, x);
-    exchange_reply(x, 202, STR("Content-Type: text/plain\r\n"), STR("Accepted"));
 }
 
 /* ---- shards ---- */

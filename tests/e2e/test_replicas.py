@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from mcpclient import Legacy, Modern
@@ -17,7 +18,8 @@ from mockcore import text
 from mockhttp import Gate
 from mocks import LegacyServer, ModernServer
 from replicas import Balancer, Redis
-from wire import poll
+from test_sse_client import SseClient
+from wire import http, poll
 
 KEY = base64.b64encode(secrets.token_bytes(32)).decode()
 
@@ -415,6 +417,37 @@ def test_another_principals_session_is_404_and_reaches_no_server(
             bob.send("GET", bob.fields({"Accept": "text/event-stream"}), b"").finish().status == 404
         )
     assert len([r for r in legacy_up.requests[before:] if r.method != "GET"]) == 0
+
+
+def test_the_owner_sees_where_the_client_calls_from(fleet: Any, legacy_up: LegacyServer) -> None:
+    limits = {"rules": [{"per": ["principal"], "rate": "2/h"}]}
+    f = fleet(legacy_up.url, limits=limits, trustedProxies=["127.0.0.0/8"])
+
+    def calls(address: str) -> int:
+        client = f.at(1, f.client(0), headers={"X-Forwarded-For": address})
+        return sum("isError" not in client.call("up_echo").result for _ in range(3))
+
+    assert [calls("198.51.100.7"), calls("2001:db8::1"), calls("198.51.100.7")] == [2, 2, 0]
+    assert f.metric("mcp_link_sent_total", result="ok") > 0
+
+
+def test_messages_find_the_replica_that_has_the_stream(
+    fleet: Any, legacy_up: LegacyServer, clients: Any
+) -> None:
+    """HTTP+SSE: the stream is at one replica, and its POSTs come to another."""
+    f = fleet(legacy_up.url)
+    client = clients(SseClient(f.gateways[0].base))
+    client.endpoint = urljoin(f.gateways[1].base, client.reference)
+    client.initialize()
+    assert json.loads(client.call("up_echo", {"n": 1})["result"]["content"][0]["text"]) == {"n": 1}
+    assert client.post(b"{").status == 400
+    asked = client.start("tools/call", {"name": "up_echo", "arguments": {}})
+    assert client.answer(asked)["result"]
+    assert f.metric("mcp_link_sent_total", result="ok") >= 4
+    forged = urljoin(f.gateways[1].base, client.reference[:-2] + "AA")
+    assert http(forged, "POST", {"Content-Type": "application/json"}, b"{}").status == 404
+    f.kill(0)
+    assert client.post(b"{}").status == 404, "its stream has ended"
 
 
 def test_modern_upstreams_need_no_owner(fleet: Any, modern_up: ModernServer) -> None:
