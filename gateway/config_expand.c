@@ -26,7 +26,7 @@ const char *config_shown_variable(const char *name)
     size_t n = strlen(name), lower = 0;
     for (size_t i = 0; i < n; i++)
         lower += name[i] >= 'a' && name[i] <= 'z';
-    bool plausible = is_variable(str_of(name)) && (lower == 0 || n <= 24);
+    bool plausible = is_variable(str_of(name)) && lower == 0;
     return plausible ? name : "[…]";
 }
 
@@ -49,9 +49,8 @@ static bool expand_one(const struct expander *x, struct str inside, struct buf *
     }
     if (!is_variable(name)) {
         return err_set(e, ERR_CONFIG,
-                       "${%.*s} is not understood: write ${NAME}, ${NAME:-default} or ${env:NAME}, "
-                       "and $${ for a plain ${",
-                       (int)(name.n > 64 ? 64 : name.n), name.p);
+                       "holds a ${…} that is not understood: write ${NAME}, ${NAME:-default} or "
+                       "${env:NAME}, and $${ for a plain ${");
     }
     char variable[128];
     (void)snprintf(variable, sizeof variable, "%.*s", STR_FMT(name));

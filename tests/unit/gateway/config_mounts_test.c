@@ -196,8 +196,8 @@ static void test_variables_that_cannot_be_filled_in(void **state)
            "error: F:1 upstreams.a.url: the variable NOPE is not set: set it, or write "
            "${NOPE:-default}");
     refuse("upstreams: {a: {url: 'http://h/${X'}}\n", "has '${' without '}'");
-    refuse("upstreams: {a: {url: 'http://h/${a b}'}}\n", "${a b} is not understood");
-    refuse("upstreams: {a: {url: 'http://h/${}'}}\n", "${} is not understood");
+    refuse("upstreams: {a: {url: 'http://h/${a b}'}}\n", "holds a ${…} that is not understood");
+    refuse("upstreams: {a: {url: 'http://h/${}'}}\n", "is not understood");
     refuse("upstreams: {a: {command: sh, args: ['${command:x}']}}\n", "is not understood");
 }
 
