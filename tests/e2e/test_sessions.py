@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from mcpclient import Legacy
@@ -108,18 +109,35 @@ def test_sessions_in_use_do_not_make_room(
     assert first.request("ping").status == 200
 
 
-def test_sessions_of_clients_that_never_say_goodbye_end(
-    start_gateway: Any, legacy_up: LegacyServer, clients: Any
+def test_sessions_of_clients_that_never_say_goodbye_leave_nothing_behind(
+    start_gateway: Any, legacy_up: LegacyServer
 ) -> None:
+    """A day of them, in waves: each opens streams, is told things, and goes away in the middle."""
+    wave, waves, slack = 75, 4, 256 * 1024
     config = {"timeouts": {"sessionIdle": "1s"}, "upstreams": {"up": {"url": legacy_up.url}}}
     gateway = start_gateway(config)
-    for _ in range(20):
-        client = clients(Legacy(gateway.url))
-        client.call("up_echo")
+
+    def visit(_: int) -> None:
+        client = Legacy(gateway.url)
+        client.request("resources/subscribe", {"uri": "demo://one/a"})
+        client.call("up_progress", token="t")
+        client.listen()
+        client.open("tools/call", {"name": "up_echo", "arguments": {"much": "x" * 2000}})
         client.close()
-    poll(lambda: gateway.metric("mcp_sessions_active") == 0, timeout=30, why="the sweep")
-    poll(lambda: len(legacy_up.ended) == 20, why="the end of the upstream's sessions")
-    assert gateway.metric("mcp_gateway_charged_bytes") >= 0
+
+    used: list[float] = []  # of the heap; sanitizers have one of their own
+    for n in range(1, waves + 1):
+        with ThreadPoolExecutor(10) as pool:
+            list(pool.map(visit, range(wave)))
+        poll(lambda: gateway.metric("mcp_sessions_active") == 0, timeout=30, why="the sweep")
+        poll(lambda n=n: len(legacy_up.ended) == n * wave, why="the end of the server's sessions")
+        if used:
+            poll(
+                lambda: gateway.metric("mcp_gateway_charged_bytes") < used[0] + slack,
+                why="the heap is as after the first wave",
+            )
+        used.append(gateway.metric("mcp_gateway_charged_bytes"))
+    assert gateway.metric("mcp_open_streams") == 0
 
 
 def test_a_server_that_forgot_its_session_hears_again_what_it_was_told(
