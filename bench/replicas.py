@@ -1,5 +1,5 @@
-"""What clients lose while replicas are killed: SDK clients with open sessions behind a round-robin
-balancer, and one replica killed every few seconds. Prints one JSON line.
+"""What clients lose while replicas are killed: two SDK clients (PyPI's and npm's) with open sessions
+behind a round-robin balancer, and one replica killed every few seconds. Prints one JSON line.
 
     build/venv/bin/python bench/replicas.py [--seconds 30] [--sessions 20] [--every 5]
 """
@@ -65,26 +65,45 @@ async def client(url: str, until: float, counts: Counter[str]) -> None:
             counts[f"in flight, {leaf(e)}"] += 1
 
 
+async def python(url: str, options: argparse.Namespace, until: float) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    await asyncio.gather(*(client(url, until, counts) for _ in range(options.sessions)))
+    return counts
+
+
+async def node(url: str, options: argparse.Namespace, until: float) -> Counter[str]:
+    seconds = until - time.monotonic()
+    plan = {"url": url, "seconds": seconds, "sessions": options.sessions, "tool": "up_echo"}
+    driver = ROOT / "tests" / "e2e" / "clients" / "sessions.mjs"
+    process = await asyncio.create_subprocess_exec(
+        "node", driver, json.dumps(plan), stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    if process.returncode:
+        raise SystemExit(f"{driver.name} ended with {process.returncode}")
+    return Counter(json.loads(out))
+
+
 async def run(options: argparse.Namespace, fleet: list[Gateway], config: Any, work: Path) -> Any:
     balancer = Balancer(lambda: [g.host_port for g in fleet])
-    counts: Counter[str] = Counter()
     until = time.monotonic() + options.seconds
-    tasks = [
-        asyncio.create_task(client(balancer.url, until, counts)) for _ in range(options.sessions)
-    ]
-    generation = 0
+    drivers = {"python": python, "node": node}
+    tasks = {
+        name: asyncio.create_task(drive(balancer.url, options, until))
+        for name, drive in drivers.items()
+    }
+    killed = 0
     while time.monotonic() + options.every < until:
         await asyncio.sleep(options.every)
         victim = fleet.pop(0)
         victim.signal(signal.SIGKILL)
         await asyncio.to_thread(victim.wait)
-        counts["killed"] += 1
-        generation += 1
-        fresh = await asyncio.to_thread(Gateway, config, work / f"more{generation}")
+        killed += 1
+        fresh = await asyncio.to_thread(Gateway, config, work / f"more{killed}")
         fleet.append(fresh)
-    await asyncio.gather(*tasks)
+    counts = {name: dict(sorted((await task).items())) for name, task in tasks.items()}
     balancer.close()
-    return dict(sorted(counts.items()))
+    return {"killed": killed} | counts
 
 
 def main() -> int:
@@ -113,8 +132,9 @@ def main() -> int:
             redis.stop()
             server.stop()
     print(json.dumps(result))
-    known = ("answered", "error owner_gone", "error answer_lost", "in flight", "killed", "sessions")
-    return 0 if all(k.startswith(known) for k in result) else 1
+    known = ("answered", "error owner_gone", "error answer_lost", "in flight", "sessions")
+    told = [k for client in ("python", "node") for k in result[client]]
+    return 0 if all(k.startswith(known) for k in told) else 1
 
 
 if __name__ == "__main__":
