@@ -81,6 +81,9 @@ void policy_seal(struct policy *p)
     for (size_t i = 0; i < p->tenant_count; i++)
         p->tenants[i].anonymous = principal_new(
             &(struct principal_facts){.tenant = str_of(p->tenants[i].name), .anonymous = true});
+    for (size_t i = 0; i < p->tenant_count; i++)
+        for (int q = 0; q < POLICY_QUOTAS; q++)
+            p->quotas |= p->tenants[i].quotas[q] > 0;
 }
 
 const struct policy_tenant *policy_tenant_of(const struct policy *p, const char *name)

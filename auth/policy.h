@@ -41,6 +41,9 @@ struct policy_tenant_match {
     char *value;          /* ISSUER: exact; CLIENT, HOST: glob */
 };
 
+/* What a tenant may hold at a time: legacy sessions, parked calls, calls under way. */
+enum policy_quota { QUOTA_SESSIONS, QUOTA_PARKED, QUOTA_CONCURRENT, POLICY_QUOTAS };
+
 struct policy_tenant {
     char *name;
     struct policy_tenant_match *match;
@@ -49,6 +52,7 @@ struct policy_tenant {
     struct policy_filter filter;
     enum policy_effect fallback; /* when no rule matches */
     char *rate_limit;            /* of all its calls together; NULL: none */
+    int quotas[POLICY_QUOTAS];   /* by enum policy_quota; 0: none */
     struct principal *anonymous; /* counted: who comes to it by address without a credential */
 };
 
@@ -79,6 +83,7 @@ struct policy {
     char **enable_tags, **disable_tags; /* visibility */
     bool allowlist;
     bool require_tenant; /* a caller without tenant may not come in */
+    bool quotas;         /* some tenant has one */
     bool active;         /* anything of the above is configured */
     uint64_t generation; /* of this policy alone */
 };

@@ -8,6 +8,7 @@
 #include "gateway/audit_call.h"
 #include "gateway/call_stages.h"
 #include "gateway/catalog.h"
+#include "gateway/quota.h"
 #include "gateway/upstream.h"
 
 static const char *ref_name(const struct call *c, uint32_t ref, enum method_route *route,
@@ -143,6 +144,7 @@ static const char *outcome_name(const struct outcome *o)
 static void ended(struct call *c, enum metric_row how, const char *outcome)
 {
     c->live = false;
+    quota_give(&c->seat);
     if (!c->admitted)
         return;
     c->admitted = false;

@@ -101,6 +101,7 @@ struct call {
     } access;
     double progress; /* the last one that was told */
 
+    _Atomic int *seat;         /* in its tenant's quota of calls under way */
     struct approval *approval; /* while a person is asked */
     struct urequest *ureq;
     struct relay *relay; /* when another shard has the conversation */

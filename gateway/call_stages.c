@@ -9,6 +9,7 @@
 #include "gateway/cache_priv.h"
 #include "gateway/catalog.h"
 #include "gateway/flight.h"
+#include "gateway/quota.h"
 #include "gateway/refusal.h"
 
 #include <stdlib.h>
@@ -25,12 +26,15 @@ struct stage {
     bool deferred;
     struct refusal *refusal;
     struct cache_value *value;
+    struct err refused; /* kind ERR_NONE: not */
 };
 
 static void pass_limits(struct stage *st);
 
 bool stages_concern(const struct call *c)
 {
+    if (quota_concerns(c->shard, c->principal, QUOTA_CONCURRENT))
+        return true;
     if (c->entry)
         return c->entry->gated || c->access.limit;
     const struct config *cfg = c->catalog->config;
@@ -81,7 +85,9 @@ static void deliver(void *arg)
     if (c) {
         st->call = NULL;
         c->stage = NULL;
-        if (st->value)
+        if (st->refused.kind != ERR_NONE)
+            call_fail(c, &st->refused);
+        else if (st->value)
             finish_with(c, st->value);
         else
             call_finish(c, &st->refusal->outcome);
@@ -208,6 +214,10 @@ void stages_begin(struct call *c)
     st->call = c;
     c->stage = st;
     st->check = (struct limit_check){.call = c, .fn = on_verdict, .arg = st};
+    if (!quota_take(c->shard, c->principal, QUOTA_CONCURRENT, &c->seat, &st->refused)) {
+        deliver_soon(st);
+        return;
+    }
     if (!is_target(c->method)) {
         go(st);
         return;

@@ -71,6 +71,33 @@ static const struct option tenant_rows[] = {
         .def_text = "none",
         .help = "All its calls together, as `600/min`.",
     },
+    {
+        .name = "quotas.sessions",
+        .type = OPT_INT,
+        OPT_AT(policy_tenant, quotas[QUOTA_SESSIONS]),
+        .min = 1,
+        .max = 1000000,
+        .def_text = "none",
+        .help = "Sessions of its legacy clients at a time.",
+    },
+    {
+        .name = "quotas.parked",
+        .type = OPT_INT,
+        OPT_AT(policy_tenant, quotas[QUOTA_PARKED]),
+        .min = 1,
+        .max = 1000000,
+        .def_text = "none",
+        .help = "Its calls that wait for answers of their clients.",
+    },
+    {
+        .name = "quotas.concurrent",
+        .type = OPT_INT,
+        OPT_AT(policy_tenant, quotas[QUOTA_CONCURRENT]),
+        .min = 1,
+        .max = 1000000,
+        .def_text = "none",
+        .help = "Its calls under way at a time.",
+    },
 };
 
 const struct option_table tenant_table = {tenant_rows, sizeof tenant_rows / sizeof *tenant_rows};

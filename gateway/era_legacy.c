@@ -70,11 +70,13 @@ static void initialize(struct request *r)
     const struct era_features *f = era_legacy(json_str(d, version, &r->call.arena));
     struct str caps = json_raw(d, json_get(d, r->msg.params, STR("capabilities")));
     struct str info = json_raw(d, json_get(d, r->msg.params, STR("clientInfo")));
-    struct session *ss = session_new(
-        r->shard, r->call.principal, f ? f->version : era_latest_legacy(),
-        caps.n ? caps : STR("{}"), info.n ? info : STR("{\"name\":\"unknown\",\"version\":\"0\"}"));
+    struct err e;
+    struct session *ss =
+        session_new(r->shard, r->call.principal, f ? f->version : era_latest_legacy(),
+                    caps.n ? caps : STR("{}"),
+                    info.n ? info : STR("{\"name\":\"unknown\",\"version\":\"0\"}"), &e);
     if (!ss) {
-        (void)refuse(r, 503, RPC_INTERNAL_ERROR, "too many sessions; try again later");
+        (void)refuse(r, 503, RPC_INTERNAL_ERROR, e.msg);
         return;
     }
     answer_initialize(r, ss);

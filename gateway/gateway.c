@@ -651,6 +651,7 @@ int gateway_run(struct gateway *gw, struct config *c)
     gw->started_ms = clock_ms();
     gw->started_wall_ms = clock_wall_ms();
     pthread_mutex_init(&gw->parked.lock, NULL);
+    quota_book_init(&gw->quotas);
     gw->sealer = sealer_new((const uint8_t(*)[32])c->seal_keys, c->seal_key_count);
     gw->link_keys = xcalloc(1, sizeof *gw->link_keys);
     gw->link_fd = -1;
@@ -670,5 +671,6 @@ int gateway_run(struct gateway *gw, struct config *c)
     map_fini(&gw->parked.by_principal);
     map_fini(&gw->parked.by_mount);
     pthread_mutex_destroy(&gw->parked.lock);
+    quota_book_fini(&gw->quotas);
     return ok ? gw->exit_code : 1;
 }

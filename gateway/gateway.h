@@ -9,6 +9,7 @@
 #include "base/net.h"
 #include "gateway/config.h"
 #include "gateway/metrics_rows.h"
+#include "gateway/quota.h"
 #include "store/store.h"
 
 #include <pthread.h>
@@ -89,6 +90,7 @@ struct gateway {
     struct audit *audit;      /* NULL: no audit log; any thread */
     struct local *local;      /* control's view of the Python tools */
     struct parks_book parked;
+    struct quota_book quotas;
     strlist bound, admin_bound; /* addresses as printed */
     int *listen_fds, *admin_fds;
     int link_fd;                     /* the replica link's listener; -1: none */

@@ -82,6 +82,10 @@ const struct metric_def metric_rows[M_ROWS] = {
     [M_RATE_LIMITED] = {"mcp_rate_limited_total",
                         "Calls refused by a rate limit: default, tool, tenant, or a rule's name.",
                         METRIC_COUNTER, "limit", NULL},
+    [M_QUOTA_REFUSED] = {"mcp_quota_refused_total",
+                         "Sessions and calls refused because their tenant has its fill: "
+                         "sessions, parked, concurrent.",
+                         METRIC_COUNTER, "quota", NULL},
     [M_RATE_LIMIT_DEGRADED] = {"mcp_rate_limit_degraded",
                                "Loops that decide on limits alone, because the store is away.",
                                METRIC_GAUGE, NULL, NULL},

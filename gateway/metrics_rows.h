@@ -42,6 +42,7 @@ enum metric_row {
     M_CATALOG_ENTRIES,     /* mcp_catalog_entries{kind} */
     M_RATE_LIMITED,        /* mcp_rate_limited_total{limit} */
     M_RATE_LIMIT_DEGRADED, /* mcp_rate_limit_degraded */
+    M_QUOTA_REFUSED,       /* mcp_quota_refused_total{quota} */
     M_CACHE_HITS,          /* mcp_cache_hits_total{source} */
     M_CACHE_MISSES,        /* mcp_cache_misses_total */
     M_CACHE_WAITS,         /* mcp_cache_waits_total */

@@ -21,6 +21,7 @@
 #include "gateway/convert.h"
 #include "gateway/era.h"
 #include "gateway/owner.h"
+#include "gateway/quota.h"
 #include "gateway/upstream.h"
 
 #include <assert.h>
@@ -47,6 +48,7 @@ struct park {
     enum park_state state;
     struct request *r; /* NULL when STORED */
     char *mount, *principal;
+    _Atomic int *seat; /* in its tenant's quota */
     uint8_t binding[STATE_BINDING];
     unsigned rounds, questions;
     uint64_t nonce, used_nonce;
@@ -172,6 +174,7 @@ static void let_go(struct park *p)
     p->r->park = NULL;
     p->r = NULL;
     (void)count(&p->shard->gw->parked, p->principal, p->mount, -1, p->shard->config, NULL);
+    quota_give(&p->seat);
     metric_add(metric_of(M_PARKED), -1);
 }
 
@@ -258,10 +261,16 @@ static struct park *park_new(struct request *r, struct err *e)
 {
     struct shard *s = r->shard;
     struct call *c = &r->call;
+    _Atomic int *seat;
     if (!count(&s->gw->parked, c->principal->key, c->up->cfg->name, 1, s->config, e))
         return NULL;
+    if (!quota_take(s, c->principal, QUOTA_PARKED, &seat, e)) {
+        (void)count(&s->gw->parked, c->principal->key, c->up->cfg->name, -1, s->config, NULL);
+        return NULL;
+    }
     struct park *p = xcalloc(1, sizeof *p);
     p->shard = s;
+    p->seat = seat;
     p->id = random_id();
     p->r = r;
     p->mount = xstrdup(c->up->cfg->name);

@@ -7,6 +7,7 @@
 #include "gateway/era.h"
 #include "gateway/lists.h"
 #include "gateway/owner.h"
+#include "gateway/quota.h"
 #include "gateway/rounds.h"
 #include "gateway/session_ids.h"
 #include "gateway/usession.h"
@@ -100,16 +101,23 @@ static bool make_room(struct session_table *t)
     return false;
 }
 
-/* Puts a session with what its id says into the table. NULL: no room. */
+/* Puts a session with what its id says into the table. NULL: no room (ERR_UNAVAILABLE). */
 static struct session *add(struct shard *s, struct principal *who, const struct session_ticket *t,
-                           struct str id)
+                           struct str id, struct err *e)
 {
     const struct era_features *f = era_legacy(t->version);
-    if (!f || !make_room(s->sessions))
+    _Atomic int *seat;
+    if (!quota_take(s, who, QUOTA_SESSIONS, &seat, e))
         return NULL;
+    if (!f || !make_room(s->sessions)) {
+        (void)err_set(e, ERR_UNAVAILABLE, "too many sessions; try again later");
+        quota_give(&seat);
+        return NULL;
+    }
     struct session *ss = xcalloc(1, sizeof *ss);
     ss->shard = s;
     ss->principal = principal_ref(who);
+    ss->seat = seat;
     ss->id = xmemdup0(id.p, id.n);
     ss->key = xmemdup0(t->key.p, t->key.n);
     ss->version = f->version;
@@ -131,7 +139,7 @@ static struct session *add(struct shard *s, struct principal *who, const struct 
 }
 
 struct session *session_new(struct shard *s, struct principal *who, const char *version,
-                            struct str caps, struct str client_info)
+                            struct str caps, struct str client_info, struct err *e)
 {
     struct buf id = {0}, key = {0};
     choose_key(s, &key);
@@ -142,7 +150,7 @@ struct session *session_new(struct shard *s, struct principal *who, const char *
                                .caps = caps,
                                .client_info = client_info};
     session_ticket_seal(s->gw->sealer, principal_key(who), &t, &id);
-    struct session *ss = add(s, who, &t, buf_str(&id));
+    struct session *ss = add(s, who, &t, buf_str(&id), e);
     if (ss && caps.n + client_info.n > SESSION_ID_INFO_MAX)
         session_changed(ss);
     buf_fini(&id);
@@ -154,12 +162,15 @@ struct session *session_revive(struct shard *s, struct principal *who,
                                const struct session_ticket *t, struct str id, struct str state,
                                bool blind)
 {
+    struct err e;
     struct session *ss = map_get(&s->sessions->by_key, t->key);
     if (ss) /* two requests had it brought back */
         return ss;
-    ss = add(s, who, t, id);
-    if (!ss)
+    ss = add(s, who, t, id, &e);
+    if (!ss) {
+        log_info("session.not_revived", L_ERR(&e));
         return NULL;
+    }
     ss->blind = blind;
     if (state.n && !session_load(ss, state))
         log_warn("session.state_unusable");
@@ -630,6 +641,7 @@ static void session_end(struct session *ss, enum end why)
     map_del(&ss->shard->sessions->by_key, str_of(ss->key));
     TAILQ_REMOVE(&ss->shard->sessions->by_use, ss, by_use);
     metric_add(metric_of(M_SESSIONS), -1);
+    quota_give(&ss->seat);
     while ((p = TAILQ_FIRST(&ss->pending))) {
         /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not follow TAILQ_REMOVE */
         struct ask *a = p->ask;

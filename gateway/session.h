@@ -14,9 +14,9 @@ struct session_table *session_table_new(struct shard *s);
 void session_table_free(struct session_table **t);
 
 /* Makes a session for an initialize request of that principal: version, capabilities and clientInfo
- * are copied. NULL: maxSessions reached. */
+ * are copied. NULL: maxSessions, or its tenant's quota, is reached; e says which. */
 struct session *session_new(struct shard *s, struct principal *who, const char *version,
-                            struct str caps, struct str client_info);
+                            struct str caps, struct str client_info, struct err *e);
 /* Its Mcp-Session-Id. */
 struct str session_id(const struct session *ss);
 /* Where the session is that x names in Mcp-Session-Id. */

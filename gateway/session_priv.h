@@ -40,6 +40,7 @@ struct known {
 struct session {
     struct shard *shard;
     struct principal *principal; /* counted */
+    _Atomic int *seat;           /* in its tenant's quota */
     char *id;
     char *key; /* what names it: where it is in the table */
     const char *version;
