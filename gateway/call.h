@@ -108,6 +108,7 @@ struct call {
     struct stage *stage; /* between admission and sending: limits and cache; NULL: none */
     bool legacy_client, live, admitted;
     bool progressed; /* progress holds something */
+    bool refreshed;  /* its headers were made anew, see upstream_refresh.c */
     int64_t started_us;
     struct arena arena;
 };

@@ -56,9 +56,11 @@ void urequest_unlink(struct urequest *r)
 {
     if (r->queued)
         local_unlink(r);
+    else if (r->mismatched)
+        TAILQ_REMOVE(&r->up->mismatched, r, link);
     else if (r->us)
         TAILQ_REMOVE(r->waiting ? &r->us->waiting : &r->us->reqs, r, link);
-    r->waiting = false;
+    r->waiting = r->mismatched = false;
 }
 
 /* Questions that belonged to a call outlive it: their answers still go to the server. */
@@ -201,6 +203,14 @@ static void on_leftover(void *arg)
     loop_defer(r->up->shard->loop, urequest_destroy, r);
 }
 
+static bool is_mismatch(const struct urequest *r, const struct rpc_msg *m)
+{
+    int64_t code = 0;
+    return !r->us && m->error != JSON_NONE &&
+           json_int(m->doc, json_get(m->doc, m->error, STR("code")), &code) &&
+           code == RPC_HEADER_MISMATCH;
+}
+
 static void finish(struct urequest *r, const struct rpc_msg *m)
 {
     struct call *c = r->call;
@@ -225,6 +235,8 @@ static void finish(struct urequest *r, const struct rpc_msg *m)
     rested(r);
     if (!r->http)
         loop_defer(r->up->shard->loop, urequest_destroy, r);
+    if (c && is_mismatch(r, m) && urequest_refresh(c))
+        return;
     if (c)
         call_finish(c, &o);
     else if (r->reply)
@@ -812,6 +824,7 @@ struct upstream *upstream_new(struct shard *s, struct config *config, int index)
         u->next_id = (uint64_t)(range & 0xfffff) << 32;
     }
     TAILQ_INIT(&u->pooled);
+    TAILQ_INIT(&u->mismatched);
     u->calls = metric_series(&metric_rows[M_UPSTREAM_CALLS], u->cfg->name, NULL);
     u->errors = metric_series(&metric_rows[M_UPSTREAM_ERRORS], u->cfg->name, NULL);
     u->seconds = metric_series(&metric_rows[M_UPSTREAM_SECONDS], u->cfg->name, NULL);

@@ -29,9 +29,10 @@ struct upstream {
     TAILQ_HEAD(usession_list, usession) pooled; /* on behalf of modern clients; used last first */
     int pooled_count;
     struct timer pool_sweep;
-    struct shard *home;       /* stdio and HTTP+SSE: the shard that has the shared pipe */
-    bool sse;                 /* HTTP+SSE, as configured or found out */
-    enum up_era era;          /* as known on this shard */
+    TAILQ_HEAD(, urequest) mismatched; /* calls that wait for the mount's tools as they are now */
+    struct shard *home;                /* stdio and HTTP+SSE: the shard that has the shared pipe */
+    bool sse;                          /* HTTP+SSE, as configured or found out */
+    enum up_era era;                   /* as known on this shard */
     int64_t child_legacy_ms;  /* stdio: until then it counts as legacy, and is not probed */
     struct local_pool *local; /* local mounts, on their home shard */
     char *listen_for; /* params of a child's subscriptions/listen; NULL: changes of its lists */

@@ -55,13 +55,14 @@ struct urequest {
     bool forever;                 /* a listen stream: no deadline */
     bool lines;                   /* its answer may be JSON lines */
     bool queued;                  /* in the line of a local pool */
+    bool mismatched;              /* in up->mismatched */
     uint8_t lane;                 /* what it takes of a worker of that pool */
     int64_t asked_ms;             /* when the first of its questions went out */
     struct err *fail;             /* of urequest_fail_soon */
     int status;                   /* HTTP, at its end */
     struct resume resume;
     char *session_id;           /* as received with the answer to initialize */
-    TAILQ_ENTRY(urequest) link; /* in us->reqs, or nowhere */
+    TAILQ_ENTRY(urequest) link; /* in us->reqs, up->mismatched, or nowhere */
 };
 TAILQ_HEAD(urequest_list, urequest);
 
@@ -212,6 +213,10 @@ bool local_state(struct usession *us, const struct call *c, const struct rpc_msg
 void local_state_cancel(struct usession *us);
 /* What workers know the caller's session by: hex digits. */
 void local_session_name(const struct call *c, char out[65]);
+
+/* upstream_refresh.c: the server refused the headers of a call on modern HTTP. True: the call goes
+ * on, with what the server's tools are like now; false: that was tried, or is of no use. */
+bool urequest_refresh(struct call *c) MUST_USE;
 
 /* upstream_relay.c: calls to a conversation that lives on another shard. */
 void relay_send(struct call *c);

@@ -98,6 +98,8 @@ static void set_tried(struct watched *m)
 void watch_fetched(struct watched *m, const struct err *e)
 {
     bool failed = false, news = m->announce || m->info.state != MOUNT_UP;
+    if (!m->fetch[KIND_TOOLS].call)
+        refresh_done(m);
     if (e)
         m->failure = *e;
     for (int k = 0; k < KINDS; k++)
@@ -121,7 +123,7 @@ void watch_fetched(struct watched *m, const struct err *e)
 
 /* ---- health ---- */
 
-static struct watched *find_mount(const struct gateway *gw, const struct mount_config *cfg)
+struct watched *watch_find(const struct gateway *gw, const struct mount_config *cfg)
 {
     const struct watch *w = gw->watch;
     for (size_t i = 0; w && i < w->n; i++)
@@ -177,7 +179,7 @@ static bool is_forgotten(const struct urequest *r, const struct rpc_msg *msg, st
 static void on_pong(struct urequest *r, const struct rpc_msg *msg, const struct err *e)
 {
     struct gateway *gw = r->arg;
-    struct watched *m = find_mount(gw, r->up->cfg);
+    struct watched *m = watch_find(gw, r->up->cfg);
     struct usession *us = r->us;
     struct err forgot;
     if (!m)
@@ -309,7 +311,7 @@ void watch_list_changed(struct watched *m, enum catalog_kind kind)
 static void on_event_note(void *arg)
 {
     struct event_note *n = arg;
-    struct watched *m = find_mount(n->gw, n->cfg);
+    struct watched *m = watch_find(n->gw, n->cfg);
     switch (n->what) {
     case NOTE_LIST:
         if (m) {
@@ -412,7 +414,7 @@ static void on_session_down(struct upstream *u, const struct err *e)
 
 static void on_session_moved(struct upstream *u)
 {
-    struct watched *m = find_mount(u->shard->gw, u->cfg);
+    struct watched *m = watch_find(u->shard->gw, u->cfg);
     if (!m)
         return;
     m->opening = false;
@@ -440,6 +442,7 @@ static struct watched *watched_new(struct watch *w, struct upstream *u)
     m->info.since_ms = clock_wall_ms();
     m->up_metric = metric_series(&metric_rows[M_UPSTREAM_UP], u->cfg->name, NULL);
     metric_set(m->up_metric, 0);
+    TAILQ_INIT(&m->refreshes);
     fetch_init(m);
     subs_init(m);
     return m;
@@ -452,6 +455,7 @@ static void watched_free(struct watched *m)
     timer_clear(&m->reopen);
     timer_clear(&m->ping);
     timer_clear(&m->recheck);
+    refresh_give_up(m);
     subs_fini(m);
     fetch_fini(m);
     server_info_fini(&m->info.server);

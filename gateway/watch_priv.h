@@ -54,6 +54,8 @@ struct promises {
     bool has[KINDS], changes[KINDS], subscribe;
 };
 
+TAILQ_HEAD(refreshes, refresh);
+
 struct watched {
     struct watch *w;
     struct upstream *up; /* counted; control's */
@@ -71,6 +73,8 @@ struct watched {
     int64_t opened_ms, up_ms, backoff_ms;
     struct timer reopen, ping, recheck;
     struct metric *up_metric;
+
+    struct refreshes refreshes; /* calls that wait for its tools */
 
     struct sub_list subs;
     struct map subs_by_uri;
@@ -95,6 +99,8 @@ struct watch {
 };
 
 /* watch.c */
+/* The mount of this configuration; NULL: it is gone. */
+struct watched *watch_find(const struct gateway *gw, const struct mount_config *cfg);
 /* ms, more or less a fifth, so that many gateways do not come at once. */
 int64_t watch_jitter(int64_t ms);
 /* Doubles *backoff_ms between the bounds; returns what it was (at least the lower bound). */
@@ -130,6 +136,11 @@ bool fetch_running(const struct watched *m);
 void raw_list_fini(struct raw_list *l);
 /* Appends one definition. */
 void raw_list_add(struct raw_list *l, struct str text);
+
+/* upstream_refresh.c: the mount's tools were fetched, or could not be. */
+void refresh_done(struct watched *m);
+/* The mount is gone: its calls are sent again as they were. */
+void refresh_give_up(struct watched *m);
 
 /* watch_subs.c */
 void subs_init(struct watched *m);

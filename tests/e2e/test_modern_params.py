@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from mcpclient import header_value
-from mockcore import demo, text
+from mcpclient import Client, Legacy, Modern, header_value
+from mockcore import RpcError, demo, text
+from mocks import ModernServer, failure
 from wire import poll
 
 SCHEMA = {
@@ -96,3 +97,59 @@ def test_tools_with_an_invalid_annotation_are_left_out(modern: Any) -> None:
     names = [t["name"] for t in modern.client.all("tools")]
     assert "up_where" in names and "up_bad" not in names
     poll(lambda: "x-mcp-header" in modern.gateway.logs, why="a warning that names the reason")
+
+
+class Changed(ModernServer):
+    """Its tool's schema mirrors an argument since the gateway looked."""
+
+    wants = "mcp-param-zone"
+    refused = 0
+
+    def __init__(self) -> None:
+        async def where(ctx: Any, arguments: Any) -> Any:
+            return text("there")
+
+        super().__init__(demo())
+        self.schema: dict[str, Any] = {"type": "object", "properties": {"z": {"type": "string"}}}
+        self.service.tool("where", where, inputSchema=self.schema)
+
+    async def post(self, message: dict[str, Any], request: Any, conn: Any) -> None:
+        if message.get("method") == "tools/call" and not request.header(self.wants):
+            self.refused += 1
+            await conn.json(failure(message["id"], RpcError(-32020, "no such header")), 400)
+        else:
+            await super().post(message, request, conn)
+
+
+@pytest.fixture(params=[Legacy, Modern], ids=["legacy", "modern"])
+def before_changed(
+    request: pytest.FixtureRequest,
+    start_gateway: Callable[..., Any],
+    mocks: Callable[..., Any],
+    clients: Callable[[Client], Any],
+) -> tuple[Any, Changed]:
+    server = mocks(Changed())
+    gateway = start_gateway({"upstreams": {"up": {"url": server.url}}})
+    client = clients(request.param(gateway.url))
+    client.all("tools")
+    return client, server
+
+
+def test_a_schema_that_changed_is_read_again_and_the_call_sent_once_more(
+    before_changed: tuple[Any, Changed],
+) -> None:
+    client, server = before_changed
+    server.schema["properties"]["z"]["x-mcp-header"] = "Zone"
+    lists = len(server.posts("tools/list"))
+    assert client.call("up_where", {"z": "eu"}).text == "there"
+    assert server.refused == 1 and len(server.posts("tools/list")) == lists + 1
+    assert server.posts("tools/call")[-1].header("mcp-param-zone") == "eu"
+    assert len(server.service.calls()) == 1
+
+
+def test_a_server_that_is_never_content_is_asked_twice(before_changed: tuple[Any, Changed]) -> None:
+    client, server = before_changed
+    error = client.call("up_where", {"z": "eu"}).error
+    assert error["code"] == -32603 and error["data"]["reason"] == "bad_upstream"
+    assert server.refused == 2
+    assert client.call("up_where", {"z": "eu"}).code == -32603
