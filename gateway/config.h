@@ -195,6 +195,7 @@ struct config {
     int drain_ms, lame_duck_ms; /* 25000; 0 on loopback else 5000 */
     int header_ms, body_ms, keep_alive_ms, store_op_ms; /* 10000, 30000, 75000, 50 */
     int parked_ms;                                      /* 600000 */
+    int heartbeat_ms;                                   /* 15000 */
     int parked_max, parked_per_principal, parked_per_upstream;
     uint8_t (*seal_keys)[32]; /* first mints */
     size_t seal_key_count;

@@ -645,6 +645,16 @@ static const struct option config_rows[] = {
         .help = "How long a call that a server interrupted with a question waits for the answer.",
     },
     {
+        .name = "timeouts.heartbeat",
+        .type = OPT_MSEC,
+        OPT_AT(config_draft, c.heartbeat_ms),
+        .def = "15s",
+        .min = 100,
+        .max = HOUR,
+        .flags = OPT_RELOAD,
+        .help = "How long nothing is sent to the client of a running call before a comment is.",
+    },
+    {
         .name = "timeouts.startupWait",
         .type = OPT_MSEC,
         OPT_AT(config_draft, c.startup_wait_ms),

@@ -367,7 +367,7 @@ static void subscribe(struct request *r, bool on)
         return;
     bool changed = session_subscribe(r->session, c->public_target, on);
     if (upstream_per_client(c->up, c->principal)) {
-        call_admit(c, &legacy_sink, r);
+        request_admit(r, &legacy_sink);
         return;
     }
     if (changed)
@@ -376,7 +376,7 @@ static void subscribe(struct request *r, bool on)
      * in order with what follows. */
     if (on && c->up->cfg->transport == MOUNT_STDIO &&
         c->catalog->mounts[c->up->index].server.era == UP_LEGACY)
-        call_admit(c, &legacy_sink, r);
+        request_admit(r, &legacy_sink);
     else
         answer_empty(r);
 }
@@ -408,7 +408,7 @@ static void session_request(struct request *r)
         if (!call_resolve(&r->call, &e))
             answer_failed(r, &e);
         else if (can_be_sent(r))
-            call_admit(&r->call, &legacy_sink, r);
+            request_admit(r, &legacy_sink);
     } else if (str_eq(m->name, STR("ping"))) {
         answer_empty(r);
     } else if (str_eq(m->name, STR("logging/setLevel"))) {

@@ -558,13 +558,13 @@ static void start_retry(struct request *r)
         park_retry(r, &st, binding);
     } else if (ok && st.kind == STATE_APPROVE) {
         approval_retry(c, &st);
-        call_admit(c, &modern_sink, r);
+        request_admit(r, &modern_sink);
     } else if (ok && st.kind == STATE_RECALL && was_declined(r, st.questions)) {
         answer_declined(r);
     } else if (ok) {
         c->upstream_state = st.raw;
         c->access.accepted = true;
-        call_admit(c, &modern_sink, r);
+        request_admit(r, &modern_sink);
     } else {
         request_error(r, 200, RPC_INVALID_PARAMS,
                       STR("requestState is not valid for this request (any more); call again "
@@ -643,7 +643,7 @@ static void start_call(struct request *r, uint32_t meta)
     else if (approval_needed(c) && approval_can_ask(c))
         ask_approval(r);
     else
-        call_admit(c, &modern_sink, r);
+        request_admit(r, &modern_sink);
 }
 
 static const char *name_member(const struct method *m)

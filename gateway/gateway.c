@@ -17,6 +17,7 @@
 #include "gateway/mcp_stdio.h"
 #include "gateway/owner.h"
 #include "gateway/park.h"
+#include "gateway/quiet.h"
 #include "gateway/session.h"
 #include "gateway/view.h"
 #include "gateway/watch.h"
@@ -350,6 +351,7 @@ static void shard_init(struct shard *s, struct gateway *gw, int index)
     s->cache = cache_new(s);
     s->views = views_new(s);
     s->parks = parks_new(s);
+    s->quiet = quiet_new(s);
 }
 
 static void shard_fini(struct shard *s)
@@ -372,6 +374,7 @@ static void shard_fini(struct shard *s)
     s->upstream_count = 0;
     http_server_free(&s->http);
     loop_flush(s->loop); /* what all that left behind */
+    quiet_free(&s->quiet);
     cache_free(&s->cache);
     store_close(&s->store);
     gate_free(&s->gate);

@@ -22,6 +22,7 @@ struct session_table;
 struct sse_clients;
 struct mcp_stdio;
 struct listeners;
+struct quiet;
 struct audit;
 struct gate;
 struct views;
@@ -53,6 +54,7 @@ struct shard {
     struct listeners *listeners; /* subscriptions/listen streams */
     struct gate *gate;           /* data shards: who may come in */
     struct views *views;         /* data shards: what they see */
+    struct quiet *quiet;         /* calls whose clients heard nothing for a while */
     struct parks *parks;         /* calls that wait for a modern client's answers */
     struct cache *cache;         /* data shards */
     bool limits_alone;           /* the store was away at the last decision on a limit */

@@ -8,6 +8,7 @@
 #include "gateway/gate.h"
 #include "gateway/owner.h"
 #include "gateway/park.h"
+#include "gateway/quiet.h"
 #include "gateway/rounds.h"
 #include "gateway/session.h"
 
@@ -134,6 +135,7 @@ static void on_free(void *arg)
 
 void request_free(struct request *r)
 {
+    quiet_forget(r);
     if (r->x) {
         r->x->on_closed = NULL;
         r->x = NULL;
@@ -169,6 +171,8 @@ void request_attach(struct request *r, struct exchange *x)
     r->x = x;
     x->arg = r;
     x->on_closed = on_client_gone;
+    if (r->call.live)
+        quiet_since_now(r);
 }
 
 void request_detach(struct request *r)
@@ -194,6 +198,8 @@ void request_hold(struct request *r)
 
 bool request_event(struct request *r, struct str message)
 {
+    if (r->quiet_ms)
+        quiet_since_now(r);
     if (resumes(r))
         return session_event(r, message);
     if (!r->x)
@@ -207,6 +213,7 @@ bool request_event(struct request *r, struct str message)
 bool request_release(struct request *r, int status, struct str message)
 {
     struct exchange *x = r->x;
+    quiet_forget(r);
     if (r->stream || (resumes(r) && x && !r->json_ok && status == 200)) {
         session_last_event(r, message);
     } else if (x && (x->streaming || (!r->json_ok && status == 200))) {
@@ -245,6 +252,7 @@ void request_adopt(struct request *r, struct request *from)
     c->caps = f->caps;
     from->x = NULL;
     request_free(from);
+    quiet_since_now(r);
 }
 
 struct exchange *request_give_up(struct request *r)
@@ -308,22 +316,10 @@ bool request_challenged(struct request *r, const struct err *e)
     return true;
 }
 
-void request_start_call(struct request *r, const struct call_sink *sink)
+void request_admit(struct request *r, const struct call_sink *sink)
 {
-    struct err e;
-    struct call *c = &r->call;
-    c->shard = r->shard;
-    c->method = r->method;
-    c->sink = sink;
-    c->arg = r;
-    c->doc = &r->doc;
-    c->params = r->msg.params;
-    if (call_start(c, &e) || request_challenged(r, &e))
-        return;
-    struct buf b = {0};
-    rpc_error_of(&b, r->id, &e);
-    request_answer(r, 200, buf_str(&b));
-    buf_fini(&b);
+    call_admit(&r->call, sink, r);
+    quiet_since_now(r);
 }
 
 void request_invalid(struct request *r, int code, const char *why)

@@ -32,8 +32,9 @@ struct request {
     struct buf kept;       /* what doc's text lies in, once the client is gone */
     bool sse_ok, json_ok;  /* what the client takes */
     bool modern;
-    int64_t started_us;
-    TAILQ_ENTRY(request) link; /* in its session */
+    int64_t quiet_ms;                /* see quiet.h: since when; 0: it does not wait there */
+    TAILQ_ENTRY(request) quiet_link; /* among those of its shard */
+    TAILQ_ENTRY(request) link;       /* in its session */
 };
 
 /* Answers with a JSON-RPC error without id; fields: more header lines. */
@@ -78,8 +79,8 @@ void request_attach(struct request *r, struct exchange *x);
 void request_detach(struct request *r);
 /* 202 without body, and frees r. */
 void request_accepted(struct request *r);
-/* Starts r->call (method, params, who asks are set), or answers with the error. */
-void request_start_call(struct request *r, const struct call_sink *sink);
+/* Starts r->call, which was resolved. */
+void request_admit(struct request *r, const struct call_sink *sink);
 /* Answers a call that call_resolve refused for a scope: 403 with a challenge. False: it was refused
  * for something else. */
 bool request_challenged(struct request *r, const struct err *e);

@@ -319,6 +319,13 @@ class Stream:
                 return event.json()
         raise AssertionError(f"the stream ended without {method}")
 
+    def comments(self, n: int) -> None:
+        """Reads until so many comments have come."""
+        while self._parser.comments < n:
+            piece = next(self._chunks, None) if self._chunks else None
+            assert piece is not None, "the stream ended"
+            self._pending += self._parser.feed(piece)
+
     def close(self) -> None:
         self.conn.close()
 
