@@ -140,3 +140,17 @@ bool access_may_see(struct shard *s, const struct principal *who, struct str uri
     struct policy_decision d = decide(s, who, kind, uri, t, NULL, JSON_NONE);
     return !d.hidden && d.effect != POLICY_DENY && !lacks(who, scopes);
 }
+
+bool access_hears_of(struct shard *s, const struct principal *who, struct str uri)
+{
+    const struct policy *p = &s->config->policy;
+    struct arena a = {0};
+    struct target t;
+    if (!s->catalog || (!p->active && !s->catalog->scoped))
+        return true;
+    bool known = !*who->tenant || policy_tenant_of(p, who->tenant);
+    bool ok = known && catalog_resolve(s->catalog, ROUTE_URI, uri, &a, &t) &&
+              access_may_see(s, who, uri, &t);
+    arena_fini(&a);
+    return ok;
+}

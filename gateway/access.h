@@ -15,5 +15,7 @@ bool access_check(struct call *c, enum method_route route, const struct target *
 /* May the caller see this resource? For subscriptions, which are no calls. */
 bool access_may_see(struct shard *s, const struct principal *who, struct str uri,
                     const struct target *t);
+/* May it hear, by the policy and the catalog of now, that this resource has changed? */
+bool access_hears_of(struct shard *s, const struct principal *who, struct str uri);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "gateway/access.h"
 #include "gateway/era.h"
+#include "gateway/expiry.h"
 #include "gateway/lists.h"
 #include "gateway/view.h"
 #include "gateway/watch.h"
@@ -23,6 +24,8 @@ struct listen {
     unsigned kinds;
     struct wanted *uris;
     size_t uri_count;
+    struct expiry expiry;
+    struct view_seen seen;
     TAILQ_ENTRY(listen) link;
 };
 
@@ -92,6 +95,7 @@ static void listen_free(struct listen *l)
 {
     struct request *r = l->r;
     TAILQ_REMOVE(&r->shard->listeners->all, l, link);
+    expiry_clear(&l->expiry);
     for (size_t i = 0; i < l->uri_count; i++)
         watch_subscribe(r->shard->gw, l->uris[i].mount, l->uris[i].name, false);
     free(l->uris);
@@ -152,6 +156,28 @@ static bool acknowledge(struct listen *l)
     return ok;
 }
 
+static void end_with_result(struct listen *l)
+{
+    struct buf b = {0};
+    struct exchange *x = l->x;
+    rpc_begin_result(&b, l->r->id);
+    buf_adds(&b, "{\"resultType\":\"complete\",");
+    add_meta(l, &b);
+    buf_adds(&b, "}}");
+    if (write_raw(l, buf_str(&b))) {
+        x->on_closed = NULL;
+        l->r->x = NULL;
+        exchange_stream_end(x);
+        listen_free(l);
+    }
+    buf_fini(&b);
+}
+
+static void on_expired(void *arg)
+{
+    end_with_result(arg);
+}
+
 void listen_open(struct request *r)
 {
     const struct json_doc *d = &r->doc;
@@ -176,6 +202,8 @@ void listen_open(struct request *r)
     take_uris(l, d, json_get(d, want, STR("resourceSubscriptions")));
     l->x->arg = l;
     l->x->on_closed = on_closed;
+    expiry_set(&l->expiry, r->shard->loop, r->call.principal, on_expired, l);
+    view_note(r->shard, r->call.principal, &l->seen);
     exchange_stream_begin(l->x, (struct str){0});
     (void)acknowledge(l);
 }
@@ -189,7 +217,7 @@ void listeners_list_changed(struct shard *s, unsigned kinds)
         kinds |= 1U << KIND_RESOURCES;
     for (l = s->listeners ? TAILQ_FIRST(&s->listeners->all) : NULL; l; l = next) {
         next = TAILQ_NEXT(l, link);
-        unsigned changed = views_changed(s, l->r->call.principal, kinds);
+        unsigned changed = view_changes(s, l->r->call.principal, kinds, &l->seen);
         for (int k = 0; k < KIND_TEMPLATES; k++) {
             if ((changed & l->kinds & (1U << k)) &&
                 !notify(l, lists_changed_method((enum catalog_kind)k), (struct str){0}))
@@ -208,27 +236,11 @@ void listeners_resource_updated(struct shard *s, struct str uri)
         next = TAILQ_NEXT(l, link);
         for (size_t i = 0; i < l->uri_count; i++) {
             if (str_eq(l->uris[i].public_uri, uri)) {
-                (void)notify(l, "notifications/resources/updated", buf_str(&b));
+                if (access_hears_of(s, l->r->call.principal, uri))
+                    (void)notify(l, "notifications/resources/updated", buf_str(&b));
                 break;
             }
         }
-    }
-    buf_fini(&b);
-}
-
-static void end_with_result(struct listen *l)
-{
-    struct buf b = {0};
-    struct exchange *x = l->x;
-    rpc_begin_result(&b, l->r->id);
-    buf_adds(&b, "{\"resultType\":\"complete\",");
-    add_meta(l, &b);
-    buf_adds(&b, "}}");
-    if (write_raw(l, buf_str(&b))) {
-        x->on_closed = NULL;
-        l->r->x = NULL;
-        exchange_stream_end(x);
-        listen_free(l);
     }
     buf_fini(&b);
 }

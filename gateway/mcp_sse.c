@@ -5,6 +5,7 @@
 #include "base/crypto.h"
 #include "gateway/channel.h"
 #include "gateway/envelope.h"
+#include "gateway/expiry.h"
 #include "gateway/mcp_http.h"
 #include "gateway/owner.h"
 
@@ -18,6 +19,7 @@ struct sse_client {
     struct exchange *x; /* the stream */
     char *key;          /* where it is in the table */
     struct timer beat;
+    struct expiry expiry;
 };
 
 struct sse_clients {
@@ -39,6 +41,7 @@ static void client_close(struct sse_client *c)
 {
     map_del(&c->all->by_key, str_of(c->key));
     timer_clear(&c->beat);
+    expiry_clear(&c->expiry);
     channel_end(&c->ch);
     loop_defer(c->ch.shard->loop, client_destroy, c);
 }
@@ -61,6 +64,11 @@ static bool on_send(struct channel *ch, struct str message, bool answer)
     struct sse_client *c = (struct sse_client *)ch;
     (void)answer;
     return !ch->closed && exchange_event(c->x, (struct str){0}, message);
+}
+
+static void on_expired(void *arg)
+{
+    end_stream(arg);
 }
 
 static void on_idle(struct channel *ch)
@@ -135,6 +143,7 @@ void mcp_sse_open(struct exchange *x)
     buf_fini(&key);
     map_set(&s->sse->by_key, str_of(c->key), c);
     timer_set(&c->beat, s->loop, BEAT_MS, on_beat, c);
+    expiry_set(&c->expiry, s->loop, x->principal, on_expired, c);
     x->arg = c;
     x->on_closed = on_stream_closed;
     exchange_stream_begin(x, (struct str){0});

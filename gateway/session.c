@@ -3,6 +3,7 @@
 #include "gateway/session_priv.h"
 
 #include "base/clock.h"
+#include "gateway/access.h"
 #include "gateway/convert.h"
 #include "gateway/era.h"
 #include "gateway/lists.h"
@@ -151,6 +152,8 @@ struct session *session_new(struct shard *s, struct principal *who, const char *
                                .client_info = client_info};
     session_ticket_seal(s->gw->sealer, principal_key(who), &t, &id);
     struct session *ss = add(s, who, &t, buf_str(&id), e);
+    if (ss)
+        view_note(s, who, &ss->seen);
     if (ss && caps.n + client_info.n > SESSION_ID_INFO_MAX)
         session_changed(ss);
     buf_fini(&id);
@@ -545,7 +548,8 @@ bool session_subscribed(const struct session *ss, struct str uri)
 static void send_updated(struct session *ss, struct str public_uri)
 {
     struct buf p = {0}, m = {0};
-    if (!session_subscribed(ss, public_uri))
+    if (!session_subscribed(ss, public_uri) ||
+        !access_hears_of(ss->shard, ss->principal, public_uri))
         return;
     buf_adds(&p, "{\"uri\":");
     json_write_str(&p, public_uri);
@@ -578,20 +582,26 @@ void sessions_resource_updated(struct shard *s, struct str uri)
         send_updated(ss, uri);
 }
 
-void sessions_list_changed(struct shard *s, unsigned kinds)
+static void tell_lists(struct session *ss, unsigned kinds)
 {
-    void *ss;
-    if (kinds & (1U << KIND_TEMPLATES)) /* templates have no notification of their own */
-        kinds |= 1U << KIND_RESOURCES;
     for (int k = 0; k < KIND_TEMPLATES; k++) {
         struct buf m = {0};
         if (!(kinds & (1U << k)))
             continue;
         rpc_notification(&m, str_of(lists_changed_method((enum catalog_kind)k)), (struct str){0});
-        for (size_t at = 0; s->sessions && map_next(&s->sessions->by_key, &at, NULL, &ss);)
-            if (views_changed(s, ((struct session *)ss)->principal, kinds) & (1U << k))
-                session_send(ss, buf_str(&m));
+        session_send(ss, buf_str(&m));
         buf_fini(&m);
+    }
+}
+
+void sessions_list_changed(struct shard *s, unsigned kinds)
+{
+    void *v;
+    if (kinds & (1U << KIND_TEMPLATES)) /* templates have no notification of their own */
+        kinds |= 1U << KIND_RESOURCES;
+    for (size_t at = 0; s->sessions && map_next(&s->sessions->by_key, &at, NULL, &v);) {
+        struct session *ss = v;
+        tell_lists(ss, view_changes(s, ss->principal, kinds, &ss->seen));
     }
 }
 

@@ -2,8 +2,10 @@
 #ifndef GATEWAY_SESSION_PRIV_H
 #define GATEWAY_SESSION_PRIV_H
 
+#include "gateway/expiry.h"
 #include "gateway/replay.h"
 #include "gateway/session.h"
+#include "gateway/view.h"
 
 /* A stream of events to the client: the standing one that a GET opens, or the answer to a POST.
  * It outlives its connection: what is sent meanwhile is kept, and a GET with Last-Event-ID takes it
@@ -52,6 +54,8 @@ struct session {
 
     struct stream standing;
     struct timer beat;
+    struct view_seen seen;
+    struct expiry expiry;         /* of who reads the standing stream */
     TAILQ_HEAD(, stream) streams; /* of requests */
     struct replay_log log;
     size_t charged;             /* of the log */

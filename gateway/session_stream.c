@@ -92,6 +92,7 @@ static void on_standing_closed(struct exchange *x)
     struct session *ss = x->arg;
     ss->standing.x = NULL;
     timer_clear(&ss->beat);
+    expiry_clear(&ss->expiry);
     session_touch(ss);
 }
 
@@ -102,6 +103,7 @@ static void end_standing(struct session *ss, bool comes_back)
         return;
     ss->standing.x = NULL;
     timer_clear(&ss->beat);
+    expiry_clear(&ss->expiry);
     x->on_closed = NULL;
     if (!comes_back || !ss->primes || exchange_prime(x, (struct str){0}, RETRY_MS))
         exchange_stream_end(x);
@@ -124,6 +126,11 @@ static void open_standing(struct stream *st)
         session_log_add(st, ev->seq, ev->data);
 }
 
+static void on_expired(void *arg)
+{
+    end_standing(arg, true);
+}
+
 static void attach_standing(struct session *ss, struct exchange *x, uint64_t after, bool begun)
 {
     struct stream *st = &ss->standing;
@@ -135,6 +142,8 @@ static void attach_standing(struct session *ss, struct exchange *x, uint64_t aft
     if (!x->channel) /* it ends with its client */
         open_standing(st);
     st->told = st->seq;
+    if (!x->channel) /* a channel ends itself */
+        expiry_set(&ss->expiry, ss->shard->loop, x->principal, on_expired, ss);
     if (replay(st, after, x))
         timer_set(&ss->beat, ss->shard->loop, HEARTBEAT_MS, on_beat, ss);
 }

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <sys/queue.h>
 
-enum { MAX_BYTES = 32 * 1024 * 1024, MAX_REMEMBERED = 4096 };
+enum { MAX_BYTES = 32 * 1024 * 1024 };
 
 /* A decision without what follows from the policy. */
 struct verdict {
@@ -34,16 +34,10 @@ struct view {
     TAILQ_ENTRY(view) link; /* used last comes first */
 };
 
-/* What a class was shown before the last change. */
-struct shown {
-    uint64_t digest[KINDS];
-};
-
 struct views {
     struct shard *shard;
     struct map by_class;
     TAILQ_HEAD(view_list_head, view) used;
-    struct map before; /* class -> struct shown */
     size_t bytes;
 };
 
@@ -78,14 +72,6 @@ static void drop(struct views *vs, struct view *v)
     view_free(v);
 }
 
-static void forget_before(struct views *vs)
-{
-    void *value;
-    for (size_t at = 0; map_next(&vs->before, &at, &(struct str){0}, &value);)
-        free(value);
-    map_fini(&vs->before);
-}
-
 struct views *views_new(struct shard *s)
 {
     struct views *vs = xcalloc(1, sizeof *vs);
@@ -102,26 +88,14 @@ void views_free(struct views **vp)
     while (!TAILQ_EMPTY(&vs->used))
         drop(vs, TAILQ_FIRST(&vs->used));
     map_fini(&vs->by_class);
-    forget_before(vs);
     free(vs);
     *vp = NULL;
 }
 
 void views_reset(struct views *vs)
 {
-    struct view *v;
-    if (vs->before.count > MAX_REMEMBERED)
-        forget_before(vs);
-    while ((v = TAILQ_FIRST(&vs->used))) {
-        struct shown *seen = map_get(&vs->before, class_of(v->class_id));
-        if (!seen) {
-            seen = xcalloc(1, sizeof *seen);
-            (void)map_set(&vs->before, class_of(v->class_id), seen);
-        }
-        for (int k = 0; k < KINDS; k++)
-            seen->digest[k] = v->list[k].digest;
-        drop(vs, v);
-    }
+    while (!TAILQ_EMPTY(&vs->used))
+        drop(vs, TAILQ_FIRST(&vs->used));
 }
 
 /* ---- judging ---- */
@@ -315,14 +289,25 @@ struct str view_instructions(const struct view *v)
     return buf_str(&v->instructions);
 }
 
-unsigned views_changed(struct shard *s, const struct principal *who, unsigned kinds)
+void view_note(struct shard *s, const struct principal *who, struct view_seen *seen)
 {
-    const struct view *v = s->catalog ? view_of(s, who) : NULL;
-    const struct shown *before = v ? map_get(&s->views->before, class_of(v->class_id)) : NULL;
+    const struct view *v = s->catalog && s->views ? view_of(s, who) : NULL;
+    seen->known = v != NULL;
+    for (int k = 0; v && k < KINDS; k++)
+        seen->digest[k] = v->list[k].digest;
+}
+
+unsigned view_changes(struct shard *s, const struct principal *who, unsigned kinds,
+                      struct view_seen *seen)
+{
+    struct view_seen before = *seen;
+    view_note(s, who, seen);
+    if (!before.known || !seen->known)
+        return kinds;
     /* Templates have no notification of their own: they count as resources. */
-    bool templates = before && before->digest[KIND_TEMPLATES] != v->list[KIND_TEMPLATES].digest;
-    for (int k = 0; before && k < KINDS; k++)
-        if (before->digest[k] == v->list[k].digest && !(templates && k == KIND_RESOURCES))
+    bool templates = before.digest[KIND_TEMPLATES] != seen->digest[KIND_TEMPLATES];
+    for (int k = 0; k < KINDS; k++)
+        if (before.digest[k] == seen->digest[k] && !(templates && k == KIND_RESOURCES))
             kinds &= ~(1U << k);
     return kinds;
 }

@@ -10,9 +10,15 @@
 struct views;
 struct view;
 
+/* What a caller was shown last, to tell it of changes that it can see and of no others. */
+struct view_seen {
+    bool known; /* false: nothing, or all that there was */
+    uint64_t digest[KINDS];
+};
+
 struct views *views_new(struct shard *s);
 void views_free(struct views **v);
-/* Catalog or configuration changed: forgets the views, but for what they showed. */
+/* Catalog or configuration changed: forgets the views. */
 void views_reset(struct views *v);
 
 /* The caller's view of the shard's catalog, borrowed until the end of the turn; NULL: it sees all.
@@ -31,8 +37,12 @@ uint32_t view_entry(const struct view *v, enum catalog_kind kind, uint32_t place
 struct str view_page(struct view *v, enum catalog_kind kind, bool legacy, uint32_t at, uint32_t n);
 /* The instructions of the servers it shows anything of, as a JSON string; empty: none. */
 struct str view_instructions(const struct view *v);
-/* Of kinds (bit 1 << kind), those whose list changed for this caller with the last change. */
-unsigned views_changed(struct shard *s, const struct principal *who, unsigned kinds);
+/* Notes what it is shown now. */
+void view_note(struct shard *s, const struct principal *who, struct view_seen *seen);
+/* Of kinds (bit 1 << kind), those whose list is another than *seen for this caller, which is noted;
+ * all of them where that is not known. */
+unsigned view_changes(struct shard *s, const struct principal *who, unsigned kinds,
+                      struct view_seen *seen);
 
 /* What the policy is told of an entry, or of a name that is not listed (entry NULL). */
 struct policy_item view_item(const struct catalog *c, enum catalog_kind kind,

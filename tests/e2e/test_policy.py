@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import signal
 from typing import Any
 
 import pytest
@@ -395,6 +396,50 @@ def test_a_list_change_is_told_to_those_who_see_it(
     # The first that the other tenant hears is of its own change.
     assert streams[0].until("notifications/tools/list_changed")
     assert one.names() == ["a_x", "a_z"]
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_a_reload_tells_those_who_see_a_change_and_nobody_else(
+    start_gateway: Any, mocks: Any, asker: Any, era: str
+) -> None:
+    up = mocks(ModernServer(service("x", "y")))
+    config = {
+        "upstreams": {"up": {"url": up.url}},
+        "admin": {"token": "root"},
+        "auth": {"tokens": [token("one", tenant="one"), token("two", tenant="two")]},
+        "tenants": {"one": {}, "two": {}},
+    }
+    gateway = start_gateway(config)
+    changed = "notifications/tools/list_changed"
+
+    def listen(client: Any) -> Any:
+        if era == "legacy":
+            return client.listen()
+        stream = client.listen({"toolsListChanged": True})
+        stream.until("notifications/subscriptions/acknowledged")
+        return stream
+
+    def reload(tenant: str, **more: Any) -> None:
+        config["tenants"][tenant] = more
+        gateway.write(gateway.config | config)
+        fields = {"Authorization": "Bearer root"}
+        assert http(gateway.base + "/reload", "POST", fields).status == 200
+
+    askers = [asker(era, gateway, who) for who in ("one", "two")]
+    assert [a.names() for a in askers] == [["up_x", "up_y"]] * 2
+    streams = [listen(a.client) for a in askers]
+    reload("one", rateLimit="600/min")
+    reload("one", tools={"deny": ["up_y"]})
+    poll(lambda: askers[0].names() == ["up_x"])
+    reload("one", tools={"deny": ["up_y"]}, rateLimit="700/min")
+    reload("two", tools={"deny": ["up_x"]})
+    poll(lambda: askers[1].names() == ["up_y"])
+    reload("one", tools={"deny": ["up_x"]})
+    poll(lambda: askers[0].names() == ["up_y"])
+    assert [s.until(changed)["method"] for s in (*streams, streams[0])] == [changed] * 3
+    gateway.signal(signal.SIGTERM)
+    rest = [e for s in streams for e in iter(s.next, None) if e.data]
+    assert [e.json()["method"] for e in rest if "method" in e.json()] == []
 
 
 def test_fifty_tenants_with_the_same_words_see_nothing_of_each_other(
