@@ -113,6 +113,20 @@ static void urequest_drop(struct urequest *r)
     loop_defer(r->up->shard->loop, urequest_destroy, r);
 }
 
+/* What a client is told of a failure when details are masked; they may name hosts and programs. */
+static void mask(struct upstream *u, struct err *e)
+{
+    const char *what = e->kind == ERR_UNAVAILABLE    ? "is not available"
+                       : e->kind == ERR_TIMEOUT      ? "did not answer in time"
+                       : e->kind == ERR_BAD_UPSTREAM ? "did not answer as it should"
+                       : e->kind == ERR_SYSTEM || e->kind == ERR_INTERNAL ? "cannot be asked"
+                                                                          : NULL;
+    if (!what || !u->shard->config->local.mask_errors)
+        return;
+    log_debug("call.failed", L_STR("upstream", u->cfg->name), L_ERR(e));
+    (void)err_set(e, e->kind, "upstream %s %s", u->cfg->name, what);
+}
+
 void urequest_fail(struct urequest *r, const struct err *e)
 {
     if (r->ended)
@@ -120,6 +134,8 @@ void urequest_fail(struct urequest *r, const struct err *e)
     struct call *c = r->call;
     struct err copy = *e;
     metric_add(r->up->errors, 1);
+    if (c)
+        mask(r->up, &copy);
     urequest_drop(r);
     if (c)
         call_fail(c, &copy);
