@@ -1,5 +1,5 @@
-"""What clients lose while replicas are killed: two SDK clients (PyPI's and npm's) with open sessions
-behind a round-robin balancer, and one replica killed every few seconds. Prints one JSON line.
+"""What clients lose while replicas are killed: clients of two SDKs with open sessions behind a
+round-robin balancer, and one replica killed every few seconds. Prints one JSON line.
 
     build/venv/bin/python bench/replicas.py [--seconds 30] [--sessions 20] [--every 5]
 """
