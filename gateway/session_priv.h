@@ -108,6 +108,10 @@ void session_forget_known(struct session *ss);
 void session_save(struct session *ss);
 void session_keep_saved(struct session *ss);
 
+/* session_upstreams.c */
+/* Its conversations end, or are left to whoever has it next; its subscriptions go. */
+void session_upstreams_fini(struct session *ss, bool given_away);
+
 /* session_stream.c */
 void session_streams_init(struct session *ss);
 /* The standing stream ends, and what was kept is dropped; in the store, unless others need it. */
