@@ -6,13 +6,14 @@
 
 #include "base/clock.h"
 #include "gateway/convert.h"
+#include "gateway/era.h"
 #include "gateway/upstream.h"
 #include "store/store.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-enum { SHOWN_ARGUMENTS = 1000 };
+enum { SHOWN_ARGUMENTS = 1000, SPENT_SLACK_MS = 60000 };
 
 #define APPROVED     STR("human_approved")
 #define REASON       STR("approval_reason")
@@ -25,6 +26,7 @@ struct approval {
     struct store_op spend;
     struct timer next;  /* goes on in a turn of its own; before that, the time to answer */
     struct err refused; /* kind ERR_NONE: accepted */
+    int64_t keep_ms;    /* how long what is spent is remembered */
 };
 
 bool approval_needed(const struct call *c)
@@ -225,8 +227,46 @@ static void spend(struct approval *ap)
     struct str nonce = {(const char *)&ap->call->access.spends, sizeof ap->call->access.spends};
     ap->spend = (struct store_op){.fn = on_spent, .arg = ap};
     if (store_set(store, &ap->spend, store_key(store, &key, "approval", nonce, &nonce, 1), STR("1"),
-                  ap->call->shard->config->parked_ms, STORE_IF_ABSENT, &reply))
+                  ap->keep_ms, STORE_IF_ABSENT, &reply))
         on_spent(&reply, ap);
+}
+
+static uint32_t brought(const struct call *c)
+{
+    uint32_t meta = c->params == JSON_NONE ? JSON_NONE : json_get(c->doc, c->params, STR("_meta"));
+    return json_is(c->doc, meta, JSON_OBJECT) ? json_get(c->doc, meta, STR(META_APPROVAL))
+                                              : JSON_NONE;
+}
+
+bool approval_is_brought(const struct call *c)
+{
+    return brought(c) != JSON_NONE;
+}
+
+void approval_mint(const struct sealer *s, const uint8_t binding[STATE_BINDING], int64_t expires_ms,
+                   struct buf *out)
+{
+    struct state st = {.kind = STATE_MINTED, .expires_ms = expires_ms};
+    while (st.nonce == 0)
+        crypto_random(&st.nonce, sizeof st.nonce);
+    state_seal(s, binding, &st, out);
+}
+
+static void take_brought(struct approval *ap)
+{
+    struct call *c = ap->call;
+    struct state st;
+    uint8_t binding[STATE_BINDING];
+    state_binding(c, binding);
+    if (!state_open(c->shard->gw->sealer, binding, json_str(c->doc, brought(c), &c->arena),
+                    &c->arena, &st) ||
+        st.kind != STATE_MINTED) {
+        decide(ap, ERR_FORBIDDEN, "the approval is not for this call of this caller, or has ended");
+        return;
+    }
+    c->access.spends = st.nonce;
+    ap->keep_ms = st.expires_ms - clock_wall_ms() + SPENT_SLACK_MS;
+    spend(ap);
 }
 
 void approval_begin(struct call *c)
@@ -234,7 +274,10 @@ void approval_begin(struct call *c)
     struct approval *ap = xcalloc(1, sizeof *ap);
     ap->call = c;
     c->approval = ap;
-    if (c->access.spends && c->access.accepted)
+    ap->keep_ms = c->shard->config->parked_ms;
+    if (!c->access.spends && approval_is_brought(c))
+        take_brought(ap);
+    else if (c->access.spends && c->access.accepted)
         spend(ap);
     else if (c->access.spends)
         decide(ap, ERR_FORBIDDEN, NOT_APPROVED);

@@ -37,6 +37,7 @@ bool era_is_modern_or_later(struct str version);
 #define META_SUBSCRIPTION "io.modelcontextprotocol/subscriptionId"
 #define META_TASK         "io.modelcontextprotocol/related-task"
 #define META_STATE        "dev.headgate/state"
+#define META_APPROVAL     "dev.headgate/approval" /* an approver's word, for the gateway alone */
 #define META_CALLER       "dev.headgate/caller" /* who calls, for local tools; never from outside */
 
 /* The index of an MCP log level ("debug" = 0 … "emergency" = 7), or -1. */

@@ -553,7 +553,7 @@ static void start_retry(struct request *r)
     state_binding(c, binding);
     bool ok = state_open(r->shard->gw->sealer, binding, json_str(&r->doc, c->state_tok, &c->arena),
                          &c->arena, &st) &&
-              str_eq(st.mount, str_of(c->up->cfg->name));
+              st.kind != STATE_MINTED && str_eq(st.mount, str_of(c->up->cfg->name));
     if (ok && st.kind == STATE_PARK) {
         park_retry(r, &st, binding);
     } else if (ok && st.kind == STATE_APPROVE) {
@@ -640,7 +640,7 @@ static void start_call(struct request *r, uint32_t meta)
         return;
     if (c->state_tok != JSON_NONE)
         start_retry(r);
-    else if (approval_needed(c) && approval_can_ask(c))
+    else if (approval_needed(c) && approval_can_ask(c) && !approval_is_brought(c))
         ask_approval(r);
     else
         request_admit(r, &modern_sink);

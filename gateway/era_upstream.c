@@ -71,6 +71,7 @@ static void edit_meta(const struct call *c, bool to_modern, struct str id, uint3
         if (json_str_eq(d, k, STR("progressToken")))
             json_edit_replace(es, d, k + 1, id);
         else if (is_foreign(d, k) || json_str_eq(d, k, STR(META_CALLER)) ||
+                 json_str_eq(d, k, STR(META_APPROVAL)) ||
                  ((!to_modern || c->legacy_client) && is_reserved(d, k)))
             json_edit_remove(es, d, meta, k);
     }

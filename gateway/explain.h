@@ -8,5 +8,9 @@
  * "item": {"kind", "upstream", "tags": [], "annotations": {}}}, all optional. args: a JSON file, or
  * NULL. Prints the decision; 0: allowed, 1: not, 2: a file cannot be read. */
 int explain(const struct config *c, const char *principal, const char *tool, const char *args);
+/* headgate approve: prints an approval of one call of that caller, tool and arguments, good for ten
+ * minutes. The same files; 0: done, 1: the caller belongs nowhere, 2: a file cannot be read, or the
+ * keys are not configured. */
+int approve(const struct config *c, const char *principal, const char *tool, const char *args);
 
 #endif

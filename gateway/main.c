@@ -31,6 +31,8 @@ static int usage(FILE *to)
         "--live: try its upstreams too\n"
         "  headgate check [--config FILE] --explain PRINCIPAL.json TOOL [ARGS.json]  say what "
         "the policy decides, and why\n"
+        "  headgate approve [--config FILE] --for PRINCIPAL.json TOOL ARGS.json  approve one "
+        "call, for ten minutes\n"
         "  headgate audit verify FILE                       verify an audit log\n"
         "  headgate version\n\nOptions:\n%.*s",
         (int)b.n, b.p ? b.p : "");
@@ -54,7 +56,8 @@ static bool take_argument(struct arguments *a, char **argv, int argc, int *i)
         a->file = argv[*i] + 9;
     else if (strcmp(argv[*i], "--live") == 0)
         a->live = true;
-    else if (strcmp(argv[*i], "--explain") == 0 && *i + 2 < argc) {
+    else if ((strcmp(argv[*i], "--explain") == 0 || strcmp(argv[*i], "--for") == 0) &&
+             *i + 2 < argc) {
         for (int k = 0; k < 3 && *i + 1 < argc; k++)
             a->explain[k] = argv[++*i];
     } else if (strncmp(argv[*i], "--", 2) == 0 && a->flag_count < 63) {
@@ -130,6 +133,20 @@ static int check(const struct arguments *a)
     return code;
 }
 
+/* headgate approve --config FILE --for PRINCIPAL.json TOOL ARGS.json */
+static int approve_one(const struct arguments *a)
+{
+    if (!a->explain[2]) {
+        (void)fprintf(stderr, "headgate approve: needs --for PRINCIPAL.json TOOL ARGS.json\n");
+        return 2;
+    }
+    struct config *c = load(a);
+    int code = c ? approve(c, a->explain[0], a->explain[1], a->explain[2]) : 2;
+    if (c)
+        config_unref(&c);
+    return code;
+}
+
 /* headgate audit verify FILE */
 static int verify(const char *file)
 {
@@ -197,6 +214,8 @@ int main(int argc, char **argv)
     }
     if (strcmp(command, "check") == 0)
         return check(&a);
+    if (strcmp(command, "approve") == 0)
+        return approve_one(&a);
     if (strcmp(command, "local") == 0)
         return serve_local(&a);
     a.stdio = strcmp(command, "stdio") == 0;

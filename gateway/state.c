@@ -4,21 +4,29 @@
 #include "base/clock.h"
 #include "base/json_canonical.h"
 
-static const char letters[] = {
-    [STATE_PASS] = 'u', [STATE_PARK] = 'p', [STATE_RECALL] = 'r', [STATE_APPROVE] = 'a'};
+static const char letters[] = {[STATE_PASS] = 'u',
+                               [STATE_PARK] = 'p',
+                               [STATE_RECALL] = 'r',
+                               [STATE_APPROVE] = 'a',
+                               [STATE_MINTED] = 'm'};
+
+void state_binding_of(const struct state_subject *s, uint8_t out[STATE_BINDING])
+{
+    struct buf args = {0};
+    json_canonical_or_raw(s->d, s->args, &args);
+    uint64_t sizes[] = {s->who.n, s->method.n, s->target.n};
+    struct str parts[] = {
+        {(const char *)sizes, sizeof sizes}, s->who, s->method, s->target, buf_str(&args)};
+    crypto_sha256(parts, sizeof parts / sizeof *parts, out);
+    buf_fini(&args);
+}
 
 void state_binding(const struct call *c, uint8_t out[STATE_BINDING])
 {
-    struct buf args = {0};
-    json_canonical_or_raw(c->doc, json_get(c->doc, c->params, STR("arguments")), &args);
-    uint64_t sizes[] = {principal_key(c->principal).n, c->method->name.n, c->public_target.n};
-    struct str parts[] = {{(const char *)sizes, sizeof sizes},
-                          principal_key(c->principal),
-                          c->method->name,
-                          c->public_target,
-                          buf_str(&args)};
-    crypto_sha256(parts, sizeof parts / sizeof *parts, out);
-    buf_fini(&args);
+    state_binding_of(&(struct state_subject){principal_key(c->principal), c->method->name,
+                                             c->public_target, c->doc,
+                                             json_get(c->doc, c->params, STR("arguments"))},
+                     out);
 }
 
 void state_seal(const struct sealer *s, const uint8_t binding[STATE_BINDING],
@@ -34,7 +42,8 @@ void state_seal(const struct sealer *s, const uint8_t binding[STATE_BINDING],
                  (unsigned long long)st->park, (unsigned long long)st->nonce);
         break;
     case STATE_RECALL: buf_addf(&plain, "%llu\n", (unsigned long long)st->questions); break;
-    case STATE_APPROVE: buf_addf(&plain, "%llu\n", (unsigned long long)st->nonce); break;
+    case STATE_APPROVE:
+    case STATE_MINTED: buf_addf(&plain, "%llu\n", (unsigned long long)st->nonce); break;
     }
     buf_addc(out, '"');
     sealer_seal(s, "state", (struct str){(const char *)binding, STATE_BINDING}, buf_str(&plain),
@@ -73,6 +82,7 @@ bool state_parse(struct str rest, struct state *out)
         return rest.n == 0;
     case 'r': out->kind = STATE_RECALL; return next_number(&rest, &out->questions) && rest.n == 0;
     case 'a': out->kind = STATE_APPROVE; return next_number(&rest, &out->nonce) && rest.n == 0;
+    case 'm': out->kind = STATE_MINTED; return next_number(&rest, &out->nonce) && rest.n == 0;
     default: return false;
     }
 }

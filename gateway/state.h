@@ -10,6 +10,7 @@ enum state_kind {
     STATE_PARK,    /* a live call waits for the answers */
     STATE_RECALL,  /* nothing waits: the retry is a call of its own */
     STATE_APPROVE, /* nothing was sent: a person has to accept the call */
+    STATE_MINTED,  /* no state of a round: an approver's word, which the caller brings in _meta */
 };
 
 struct state {
@@ -20,7 +21,7 @@ struct state {
     /* PARK: who has the call, which one it is, and which of its rounds this is */
     struct str replica;
     int shard;
-    uint64_t park, nonce; /* APPROVE: nonce alone */
+    uint64_t park, nonce; /* APPROVE, MINTED: nonce alone */
     uint64_t questions;   /* RECALL: how many there were */
 };
 
@@ -29,6 +30,13 @@ enum { STATE_BINDING = 32 };
 /* A digest of who asks what: principal, method, public target, and the arguments however they are
  * spelled. */
 void state_binding(const struct call *c, uint8_t out[STATE_BINDING]);
+/* The same for a caller of that key, and arguments that are a value of d. */
+struct state_subject {
+    struct str who, method, target;
+    const struct json_doc *d;
+    uint32_t args;
+};
+void state_binding_of(const struct state_subject *s, uint8_t out[STATE_BINDING]);
 /* Appends the sealed state as a JSON string. */
 void state_seal(const struct sealer *s, const uint8_t binding[STATE_BINDING],
                 const struct state *st, struct buf *out);

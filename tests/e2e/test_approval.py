@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from gatewayproc import run_cli
 from mcpclient import Legacy, Modern
 from mockcore import text
 from mocks import ModernServer, Service
+from replicas import Redis
 
 ERAS = {"modern": Modern, "legacy": Legacy}
 FORM = {"elicitation": {"form": {}}}
@@ -129,3 +135,63 @@ def test_a_rule_can_ask_for_approval_and_can_waive_it(guarded: Any, clients: Any
     assert client.call("up_fine", {"big": 99}).text == '{"big": 99}'
     assert "error" in client.call("up_fine", {"big": 100}).message
     assert client.call("up_fine", {"big": 100, "human_approved": True}).text == '{"big": 100}'
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Redis]:
+    server = Redis(tmp_path)
+    yield server
+    server.stop()
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_an_approvers_word_is_good_for_one_call_among_replicas(
+    start_gateway: Any, mocks: Any, clients: Any, redis: Redis, tmp_path: Path, era: str
+) -> None:
+    made = Service()
+    made.tool("boom", _echo)
+    up = mocks(ModernServer(made))
+    config = {
+        "upstreams": {"up": {"url": up.url}},
+        "sealKeys": [base64.b64encode(secrets.token_bytes(32)).decode()],
+        "store": redis.url,
+        "auth": {"tokens": [{"token": t, "clientId": t} for t in "ab"]},
+        "policy": {"rules": [{"names": ["up_boom"], "effect": "approve"}]},
+    }
+    gateways = [start_gateway(config) for _ in range(2)]
+    (tmp_path / "who.json").write_text('{"client": "a", "subject": "a"}')
+    (tmp_path / "args.json").write_text('{"x": 1, "y": [2]}')
+
+    def mint() -> str:
+        files = [str(tmp_path / "who.json"), "up_boom", str(tmp_path / "args.json")]
+        done = run_cli("approve", "--config", str(gateways[0].file), "--for", *files)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def call(gateway: Any, word: str, who: str = "a", x: Any = 1) -> Any:
+        headers = {"Authorization": f"Bearer {who}"}
+        client = clients(ERAS[era](gateway.url, headers=headers, caps=FORM))
+        meta = {"dev.headgate/approval": word}
+        if era == "modern":
+            meta |= client.meta()
+        arguments = {"y": [2], "x": x}
+        return client.request(
+            "tools/call", {"name": "up_boom", "arguments": arguments, "_meta": meta}
+        )
+
+    word = mint()
+    for reply in (
+        call(gateways[0], word, who="b"),
+        call(gateways[0], word, x=2),
+        call(gateways[0], word[:-4] + "AAAA"),
+    ):
+        assert "the approval is not for this call" in reply.error["message"]
+    assert not up.bodies("tools/call")
+    assert call(gateways[0], word).text == '{"x": 1, "y": [2]}'
+    for gateway in (*gateways, gateways[0]):
+        assert "was used before" in call(gateway, word).error["message"]
+    (sent,) = up.bodies("tools/call")
+    assert "dev.headgate/approval" not in str(sent) and word not in str(sent)
+    word = mint()
+    redis.stop()
+    assert "the store is away" in call(gateways[1], word).error["message"]
