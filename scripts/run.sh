@@ -1,6 +1,6 @@
 #!/bin/sh
 # What `./dev run` starts: Headgate (HEADGATE_BIN) in front of three real MCP servers, two on stdio
-# and one over HTTP. Ctrl-C, or the end of Headgate, ends all of it.
+# and one over HTTP, and the Python tools of examples/local. Ctrl-C, or the end of Headgate, ends all of it.
 # HEADGATE_LISTEN chooses the address (default: 127.0.0.1:8000, or a free port when that is taken).
 set -eu
 cd "$(dirname "$0")/.."
@@ -40,6 +40,7 @@ upstreams:
   everything: { command: node, args: ["$everything", stdio] }
   files: { command: node, args: ["$filesystem", "$root/examples"] }
   remote: { url: "http://127.0.0.1:$http_port/mcp" }
+local: { inline: "$root/examples/local", namespace: python, hotReload: true }
 END
 
 node scripts/net.mjs wait-port "$http_port" || die "the HTTP server did not start:" "$(cat "$state/remote.log")"
@@ -56,7 +57,7 @@ cat <<END
 
 Headgate serves MCP at   $url
 
-$(node scripts/list-mounts.mjs "$url" everything files remote || echo "  (no list; see $state/headgate.log)")
+$(node scripts/list-mounts.mjs "$url" everything files remote python || echo "  (no list; see $state/headgate.log)")
 
 Connect a client, for example:
   claude mcp add --transport http headgate $url
