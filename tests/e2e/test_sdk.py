@@ -149,7 +149,7 @@ def check_everything(outcomes: list[Any]) -> None:
     # modern SDK is asked between two steps, reports that round as a step of its own, and a step
     # that passes meanwhile has no listener.
     steps = [p for p in (1, 2, 3) if p in long["progress"]]
-    assert steps[:2] == [1, 2] and len(long["progress"]) in (3, 4)
+    assert steps[:2] == [1, 2] and len(long["progress"]) <= 4
     assert "ev_simple-prompt" in prompts and prompt["messages"]
     assert resources
 
