@@ -1,7 +1,7 @@
-/* See json.h (RFC 8259). The scanner is a state machine with a stack of its own, so that it can
- * stop after any byte. What it must see whole (a literal, an escape, a UTF-8 character: at most six
- * bytes) it reads again from its first byte when more has come; strings and numbers, which may be
- * long, continue where they stopped. */
+/* See json.h (RFC 8259). The scanner is a state machine whose stack lies in the open containers, so
+ * that it can stop after any byte. What it must see whole (a literal, an escape, a UTF-8 character:
+ * at most six bytes) it reads again from its first byte when more has come; strings and numbers,
+ * which may be long, continue where they stopped. */
 #include "base/json.h"
 
 #include "base/json_text.h"
@@ -10,7 +10,6 @@
 #include <stdlib.h>
 
 enum { MAX_DEPTH = 64, MAX_TOKENS = 100000, FIRST_CAP = 64 };
-_Static_assert(sizeof((struct json_doc *)0)->stack / sizeof(uint32_t) == MAX_DEPTH, "the stack");
 
 /* What may come next. From ST_STRING on the scanner is inside a token, where spaces count. */
 enum state {
@@ -246,7 +245,9 @@ static inline bool open_container(struct json_doc *d, struct scan *s, enum json_
     if (!push(d, s, type))
         return false;
     d->tok[d->n - 1].next = 0; /* until it is closed it has no children to walk */
-    d->stack[d->depth++] = d->n - 1;
+    d->tok[d->n - 1].len = d->open;
+    d->open = d->n - 1;
+    d->depth++;
     d->state = type == JSON_OBJECT ? ST_OBJECT_FIRST : ST_ARRAY_FIRST;
     s->pos++;
     return true;
@@ -254,7 +255,9 @@ static inline bool open_container(struct json_doc *d, struct scan *s, enum json_
 
 static inline bool close_container(struct json_doc *d, struct scan *s)
 {
-    struct json_tok *k = &d->tok[d->stack[--d->depth]];
+    struct json_tok *k = &d->tok[d->open];
+    d->open = k->len;
+    d->depth--;
     k->len = (uint32_t)(++s->pos - k->off);
     k->next = d->n;
     d->state = state_after_value(d);
@@ -294,7 +297,7 @@ static inline bool colon(struct json_doc *d, struct scan *s)
 
 static inline bool after(struct json_doc *d, struct scan *s)
 {
-    struct json_tok *k = &d->tok[d->stack[d->depth - 1]];
+    struct json_tok *k = &d->tok[d->open];
     bool object = k->type == JSON_OBJECT;
     unsigned char c = s->t[s->pos];
     if (c == ',') {
@@ -387,7 +390,7 @@ void json_reset(struct json_doc *d)
 {
     d->text = NULL;
     d->len = d->pos = 0;
-    d->n = d->depth = 0;
+    d->n = d->depth = d->open = 0;
     d->state = ST_VALUE;
 }
 

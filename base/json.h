@@ -44,7 +44,7 @@ struct json_doc {
     struct json_limits limits;
     /* scanner state (private) */
     size_t pos;
-    uint32_t stack[64];
+    uint32_t open; /* the innermost open container; its len says which is the next one out */
     uint32_t depth;
     uint8_t state;
 };
