@@ -78,6 +78,7 @@ static void urequest_destroy(void *arg)
 {
     struct urequest *r = arg;
     upstream_unref(&r->up);
+    resume_forget(&r->resume);
     free(r->fail);
     free(r->session_id);
     free(r);

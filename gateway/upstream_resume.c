@@ -3,17 +3,27 @@
  * time that it asked for, with GET and Last-Event-ID. */
 #include "gateway/usession.h"
 
+#include <stdlib.h>
+
+enum { MAX_ID = 255 };
 enum { RETRY_MS = 1000, RETRY_MAX_MS = 60 * 1000, MAX_TRIES = 5 };
 
 void resume_note(struct resume *p, const struct sse_event *ev)
 {
     if (ev->retry_ms >= 0)
         p->retry_ms = ev->retry_ms < RETRY_MAX_MS ? ev->retry_ms : RETRY_MAX_MS;
-    if (!ev->has_id || ev->id.n >= sizeof p->id)
+    if (!ev->has_id || ev->id.n > MAX_ID)
         return;
     p->tries = 0;
-    memcpy(p->id, ev->id.p, ev->id.n);
-    p->id[ev->id.n] = '\0';
+    resume_forget(p);
+    if (ev->id.n)
+        p->id = xmemdup0(ev->id.p, ev->id.n);
+}
+
+void resume_forget(struct resume *p)
+{
+    free(p->id);
+    p->id = NULL;
 }
 
 int64_t resume_delay_ms(const struct resume *p)
@@ -23,7 +33,7 @@ int64_t resume_delay_ms(const struct resume *p)
 
 void resume_fields(const struct resume *p, struct buf *fields)
 {
-    if (p->id[0] && !http1_add_field(fields, STR("Last-Event-ID"), str_of(p->id)))
+    if (p->id && !http1_add_field(fields, STR("Last-Event-ID"), str_of(p->id)))
         log_warn("upstream.event_id_unusable");
 }
 
@@ -46,7 +56,7 @@ static void on_again(void *arg)
 bool urequest_resume(struct urequest *r, int status)
 {
     struct resume *p = &r->resume;
-    if (!r->us || r->us->pipe || !r->call || !p->id[0] || p->tries >= MAX_TRIES)
+    if (!r->us || r->us->pipe || !r->call || !p->id || p->tries >= MAX_TRIES)
         return false;
     if (status != 200 && !(status == 0 && p->tries > 0)) /* it does not know the stream */
         return false;

@@ -157,7 +157,8 @@ static void reset(struct usession *us)
     if (us->pipe)
         us->pipe->ops->stop(us->pipe);
     us->pipe = NULL;
-    us->sid[0] = us->resume.id[0] = '\0';
+    us->sid[0] = '\0';
+    resume_forget(&us->resume);
     us->resume.retry_ms = -1;
     us->no_stream = us->levelling = false;
     us->level = LOG_LEVEL_NONE;
@@ -566,8 +567,8 @@ static bool stream_head(struct hreq *h, const struct http1_head *head, void *arg
         timer_set(&us->settle, us->up->shard->loop, 0, on_settled, us);
     if (head->status == 200)
         return true;
-    if (us->resume.id[0])
-        us->resume.id[0] = '\0'; /* it may only not know that event any more */
+    if (us->resume.id)
+        resume_forget(&us->resume); /* it may only not know that event any more */
     else if (head->status == 409)
         us->resume.retry_ms = STREAM_TAKEN_MS; /* another replica has it, for now */
     else

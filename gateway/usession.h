@@ -31,7 +31,7 @@ typedef void (*urequest_fn)(struct urequest *r, const struct rpc_msg *m, const s
 
 /* Where a broken stream of events is taken up again. */
 struct resume {
-    char id[256];     /* of the last event; "" when the server gave none */
+    char *id;         /* of the last event, owned; NULL when the server gave none */
     int64_t retry_ms; /* as the server asked; -1: it did not */
     int tries;        /* since the last event */
     bool begun;
@@ -162,6 +162,8 @@ void usession_refused(struct usession *us, uint64_t id, const struct err *e);
 /* upstream_resume.c */
 /* An event came: its id and what it asks for are kept. */
 void resume_note(struct resume *p, const struct sse_event *ev);
+/* Forgets the event's id. */
+void resume_forget(struct resume *p);
 /* How long to wait before the stream is taken up. */
 int64_t resume_delay_ms(const struct resume *p);
 /* Appends Last-Event-ID, when there is one. */

@@ -17,7 +17,7 @@ from wire import poll
 
 COUNT = int(os.environ.get("HEADGATE_PARKED", "200"))
 BATCH = 50
-SLACK = 256 * 1024
+SLACK = 192 * 1024 + 192 * COUNT  # tables that grew with the crowd stay as they are
 ALL = {"sampling": {}, "elicitation": {"form": {}}, "roots": {}}
 ACCEPT = {"action": "accept", "content": {"which": "this"}}
 
