@@ -33,6 +33,10 @@ enum {
                   1 << JWS_PS384 | 1 << JWS_PS512,
     JWS_SET_ASYMMETRIC =
         JWS_SET_RSA | 1 << JWS_ES256 | 1 << JWS_ES384 | 1 << JWS_ES512 | 1 << JWS_EDDSA,
+    /* What is accepted when nobody says: as above, but of an RSA key that does not name its
+     * algorithm RS256 alone. */
+    JWS_USUAL = 1 << JWS_ALGS,
+    JWS_SET_USUAL = JWS_SET_ASYMMETRIC | JWS_USUAL,
 };
 
 /* The row of a name ("RS256"), or JWS_ALGS. "none" has no row. */

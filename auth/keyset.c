@@ -227,6 +227,12 @@ static void key_fini(struct jws_key *k)
     *k = (struct jws_key){0};
 }
 
+/* What an RSA key may verify that does not say it. */
+static unsigned rsa_algs(unsigned algs)
+{
+    return algs & JWS_USUAL ? 1U << JWS_RS256 : JWS_SET_RSA;
+}
+
 static bool read_key(const struct json_doc *d, uint32_t key, unsigned algs, struct jws_key *out)
 {
     *out = (struct jws_key){0};
@@ -235,7 +241,8 @@ static bool read_key(const struct json_doc *d, uint32_t key, unsigned algs, stru
     uint32_t kty = json_get(d, key, STR("kty"));
     const struct curve *c = curve_of(d, key);
     if (json_str_eq(d, kty, STR("RSA"))) {
-        out->algs = algs & algs_of(d, key, JWS_SET_RSA);
+        bool says = json_get(d, key, STR("alg")) != JSON_NONE;
+        out->algs = algs & algs_of(d, key, says ? JWS_SET_RSA : rsa_algs(algs));
         out->pkey = out->algs ? read_rsa(d, key) : NULL;
     } else if (json_str_eq(d, kty, STR("EC")) && c) {
         out->algs = algs & algs_of(d, key, 1U << c->alg);
@@ -274,7 +281,7 @@ struct keyset *keyset_from_jwks(struct str json, unsigned algs, struct err *e)
         d.tok[keys].count <= KEYSET_MAX_KEYS) {
         k = keyset_new(d.tok[keys].count);
         for (uint32_t t = json_first(&d, keys); t != JSON_NONE; t = json_next(&d, keys, t)) {
-            bool usable = read_key(&d, t, algs & JWS_SET_ASYMMETRIC, &k->keys[k->n]);
+            bool usable = read_key(&d, t, algs & JWS_SET_USUAL, &k->keys[k->n]);
             k->n += usable;
             k->skipped += !usable;
         }
@@ -288,7 +295,7 @@ struct keyset *keyset_from_jwks(struct str json, unsigned algs, struct err *e)
     return k;
 }
 
-static unsigned algs_of_pkey(const EVP_PKEY *pkey)
+static unsigned algs_of_pkey(const EVP_PKEY *pkey, unsigned rsa)
 {
     char group[32] = "";
     size_t n = 0;
@@ -300,7 +307,7 @@ static unsigned algs_of_pkey(const EVP_PKEY *pkey)
         EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_N, &modulus) &&
         EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_E, &exponent) &&
         rsa_is_sane(modulus, exponent) && !is_roca(modulus))
-        algs = JWS_SET_RSA;
+        algs = rsa;
     BN_free(modulus);
     BN_free(exponent);
     if (EVP_PKEY_is_a(pkey, "EC") && EVP_PKEY_get_group_name(pkey, group, sizeof group, &n)) {
@@ -323,7 +330,7 @@ struct keyset *keyset_from_pem(struct str pem, unsigned algs, struct err *e)
     }
     BIO_free(bio);
     ERR_clear_error();
-    unsigned usable = pkey ? algs & algs_of_pkey(pkey) & JWS_SET_ASYMMETRIC : 0;
+    unsigned usable = pkey ? algs & algs_of_pkey(pkey, rsa_algs(algs)) & JWS_SET_ASYMMETRIC : 0;
     if (!usable) {
         err_fill(e, ERR_CONFIG,
                  pkey ? "is a key of another kind or size than the algorithm needs"

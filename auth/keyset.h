@@ -17,8 +17,8 @@ struct keyset {
 };
 
 /* Reads a JWK set. Keys that cannot verify (of another use, another kind, too weak, malformed) are
- * passed over; symmetric ones always. algs: what may be verified at all. Errors: no set, too large,
- * no key left (ERR_BAD_UPSTREAM). Returns owned. */
+ * passed over; symmetric ones always. algs: what may be verified at all (also JWS_USUAL). Errors:
+ * no set, too large, no key left (ERR_BAD_UPSTREAM). Returns owned. */
 struct keyset *keyset_from_jwks(struct str json, unsigned algs, struct err *e) MUST_USE;
 /* Reads a public key or a certificate in PEM. Errors: ERR_CONFIG. */
 struct keyset *keyset_from_pem(struct str pem, unsigned algs, struct err *e) MUST_USE;

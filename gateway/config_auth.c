@@ -373,7 +373,7 @@ static void check_key_sources(const struct option_reader *r, const struct config
     if (i->i.algs & JWS_SET_HMAC && i->i.algs & JWS_SET_ASYMMETRIC)
         option_report(r, false, node, "algorithms", "HS* does not go with others");
     if (!i->i.algs && !secret)
-        i->i.algs = JWS_SET_ASYMMETRIC;
+        i->i.algs = JWS_SET_USUAL;
     if (i->i.jwks_url)
         check_jwks_url(r, d, node);
     else

@@ -143,7 +143,7 @@ static const struct option issuer_rows[] = {
         .name = "algorithms",
         .type = OPT_LIST,
         OPT_AT(issuer_draft, algorithms),
-        .def_text = "what the key is made for; never HS*",
+        .def_text = "RS256 for an RSA key without `alg`, else what the key is made for; never HS*",
         .env = {"MCP_AUTH_JWT_ALGORITHM"},
         .help = "The only ones accepted, as `RS256`.",
     },

@@ -186,10 +186,31 @@ def test_every_algorithm_of_a_key_set_verifies(start_gateway: Any, idp: Any) -> 
     issuer = idp()
     for alg in ALGORITHMS:
         issuer.add(alg, alg)
-    gateway = start_gateway({"auth": {"jwt": issuer.config()}})
+    gateway = start_gateway({"auth": {"jwt": issuer.config(algorithms=ALGORITHMS)}})
     for alg in ALGORITHMS:
         assert knock(gateway, issuer.token(alg)).status == 200, alg
     assert issuer.fetches == 1
+
+
+def test_an_rsa_key_verifies_rs256_alone_when_nobody_says_more(
+    start_gateway: Any, idp: Any
+) -> None:
+    issuer = idp("RS256")
+    for alg in ALGORITHMS:
+        issuer.add(alg, alg)
+    issuer.add("PS384", "says", alg="PS384")
+    gateway = start_gateway({"auth": {"jwt": issuer.config()}})
+    statuses = {alg: knock(gateway, issuer.token(alg)).status for alg in [*ALGORITHMS, "says"]}
+    refused = {"RS384", "RS512", "PS256", "PS384", "PS512"}
+    assert {alg for alg, status in statuses.items() if status == 401} == refused
+    assert {s for alg, s in statuses.items() if alg not in refused} == {200}
+    fixed = {
+        "issuer": issuer.issuer,
+        "audience": issuer.audience,
+        "publicKey": pem(make_key("RS256")),
+    }
+    gateway = start_gateway({"auth": {"jwt": fixed}})
+    assert [knock(gateway, issuer.token(a)).status for a in ("RS256", "PS256")] == [200, 401]
 
 
 def test_a_pem_and_a_secret_verify(start_gateway: Any) -> None:
