@@ -687,7 +687,7 @@ static const struct option config_rows[] = {
         .name = "timeouts.store",
         .type = OPT_MSEC,
         OPT_AT(config_draft, c.store_op_ms),
-        .def = "50ms",
+        .def = "200ms",
         .min = 5,
         .max = MINUTE,
         .help = "For Redis to answer; a connect may take four times as long.",
