@@ -60,10 +60,11 @@ static void on_fetched(void *arg)
     struct shard *s = n->from;
     struct upstream *u = (size_t)n->index < s->upstream_count ? s->upstreams[n->index] : NULL;
     struct urequest *r = NULL;
-    if (u && u->cfg == n->cfg)
+    if (u && u->cfg == n->cfg) {
         TAILQ_FOREACH (r, &u->mismatched, link)
             if (r->id == n->id)
                 break;
+    }
     if (r) {
         urequest_unlink(r);
         send_again(r);

@@ -235,7 +235,7 @@ static void test_store_is_memory_or_redis_with_keys(void **state)
     load_fine("");
     assert_int_equal(config->store.kind, STORE_IN_MEMORY);
     assert_string_equal(config->store_prefix, "hg");
-    assert_int_equal(config->store_op_ms, 50);
+    assert_int_equal(config->store_op_ms, 200);
     refuse("store: redis://h\n", "error: sealKeys: are missing");
     refuse("store: postgres://h\n", "error: F:1 store: write memory, redis://host:port");
     refuse("storePrefix: 'a:b'\n", "error: F:1 storePrefix: 'a:b' may hold only letters");
