@@ -111,11 +111,18 @@ void urequest_call(struct upstream *u, struct usession *us, struct call *c, stru
 void urequest_fail(struct urequest *r, const struct err *e);
 /* Ends r: its call ends with o. */
 void urequest_end(struct urequest *r, const struct outcome *o);
-/* Its next deadline, ms from now. */
+/* The server answered r with m, which ends it. */
+void urequest_answered(struct urequest *r, const struct rpc_msg *m);
+/* Sets its next deadline: ms from now, but never past the hard maximum; a question to a person
+ * takes its time. */
 void urequest_arm(struct urequest *r, int64_t ms);
 /* The same as urequest_fail, but never before now has returned. */
 void urequest_fail_soon(struct urequest *r, const struct err *e);
 struct urequest *urequest_new(struct upstream *u, struct usession *us);
+/* Whom upstream_set_events named. */
+const struct upstream_events *upstream_events(void);
+
+/* upstream_messages.c */
 /* One message from the server; r: the request on whose stream it came, or NULL. False: not JSON-RPC
  * at all (e says why). */
 bool upstream_message(struct upstream *u, struct usession *us, struct urequest *r, struct str text,
