@@ -26,8 +26,8 @@ struct audit {
     pthread_t thread;
     pthread_mutex_t lock; /* over what follows, but for what is the thread's own */
     pthread_cond_t wake;
-    struct buf queue;          /* events, each ended by a newline */
-    uint64_t lost, lost_since; /* in all; since the last line that says so */
+    struct buf queue;    /* events, each ended by a newline */
+    uint64_t lost_since; /* lines, since the last one that says so */
     bool ending, reopen;
     /* Of the thread. */
     int fd;
@@ -308,19 +308,10 @@ void audit_write(struct audit *a, struct str members)
 {
     (void)pthread_mutex_lock(&a->lock);
     if (a->queue.n + members.n > QUEUE_MAX || members.n > LINE_MAX_BYTES - 1024) {
-        a->lost++;
         a->lost_since++;
     } else {
         buf_add_str(&a->queue, members);
         buf_addc(&a->queue, '\n');
     }
     signal_writer(a);
-}
-
-uint64_t audit_lost(struct audit *a)
-{
-    (void)pthread_mutex_lock(&a->lock);
-    uint64_t n = a->lost;
-    (void)pthread_mutex_unlock(&a->lock);
-    return n;
 }

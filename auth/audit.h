@@ -19,8 +19,6 @@ void audit_reopen(struct audit *a);
 /* Hands in an event: JSON members without braces (`"event":"call","tool":"x"`). Any thread; copies.
  */
 void audit_write(struct audit *a, struct str members);
-/* Lines lost so far. */
-uint64_t audit_lost(struct audit *a);
 
 /* What a verification found. */
 struct audit_report {

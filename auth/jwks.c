@@ -32,7 +32,7 @@ struct jwks {
     int64_t fetched_ms;
     _Atomic int64_t tried_ms; /* when the last fetch began; 0: never */
     atomic_bool fetching;
-    _Atomic uint64_t fetches, ended; /* begun, ended */
+    _Atomic uint64_t ended; /* fetches */
     /* Of the control loop. */
     struct fetch *fetch;
     struct timer timer;
@@ -84,11 +84,6 @@ bool jwks_may_refresh(const struct jwks *j)
 {
     int64_t tried = atomic_load(&j->tried_ms);
     return atomic_load(&j->fetching) || tried == 0 || clock_ms() - tried >= j->min_refresh_ms;
-}
-
-uint64_t jwks_fetches(const struct jwks *j)
-{
-    return atomic_load(&j->fetches);
 }
 
 /* ---- fetching, on the control loop ---- */
@@ -152,7 +147,6 @@ static void start_fetch(struct jwks *j)
     timer_clear(&j->timer);
     atomic_store(&j->fetching, true);
     atomic_store(&j->tried_ms, clock_ms());
-    atomic_fetch_add(&j->fetches, 1);
     j->fetch = fetch_start(j->keeper->fetcher,
                            &(struct fetch_request){.url = j->url,
                                                    .max_bytes = KEYSET_MAX_BYTES,

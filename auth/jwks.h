@@ -37,7 +37,5 @@ bool jwks_may_refresh(const struct jwks *j);
 /* Asks for a fetch (or joins the one under way) and calls fn(arg) on the loop back once it has
  * ended, whatever came of it. Any thread; exactly once, never before this returned. */
 void jwks_refresh(struct jwks *j, struct loop *back, loop_fn fn, void *arg);
-/* How many fetches were begun, for the tests and the metrics. Any thread. */
-uint64_t jwks_fetches(const struct jwks *j);
 
 #endif

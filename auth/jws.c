@@ -58,11 +58,6 @@ enum jws_alg jws_alg_of(struct str name)
     return (enum jws_alg)i;
 }
 
-const char *jws_alg_name(enum jws_alg alg)
-{
-    return alg < JWS_ALGS ? rows[alg].name : "none";
-}
-
 /* ---- parsing ---- */
 
 static const uint8_t *bytes_of(struct str s)

@@ -41,7 +41,6 @@ enum {
 
 /* The row of a name ("RS256"), or JWS_ALGS. "none" has no row. */
 enum jws_alg jws_alg_of(struct str name);
-const char *jws_alg_name(enum jws_alg alg);
 
 struct evp_pkey_st;
 

@@ -115,14 +115,6 @@ void call_go_on(struct call *c)
     }
 }
 
-bool call_start(struct call *c, struct err *e)
-{
-    if (!call_resolve(c, e))
-        return false;
-    call_admit(c, c->sink, c->arg);
-    return true;
-}
-
 void call_send(struct call *c)
 {
     c->live = true;

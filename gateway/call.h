@@ -81,7 +81,7 @@ struct call {
         param_fields; /* unrecognised Mcp-Param-* lines to hand on to a modern HTTP upstream */
 
     /* Where it goes */
-    struct upstream *up; /* counted; set by call_start or by the gateway's own callers */
+    struct upstream *up; /* counted; set by call_resolve or by the gateway's own callers */
     const struct catalog_entry *entry; /* borrowed from catalog; NULL for unlisted names */
     struct catalog *catalog;           /* counted: keeps entry */
     struct str target;                 /* the upstream's own name or URI */
@@ -113,14 +113,12 @@ struct call {
     struct arena arena;
 };
 
-/* Resolves the target and starts the call. False: it never started and e says why (ERR_NOT_FOUND,
- * ERR_UNAVAILABLE …); the sink is not called. True: the sink's done comes later, never before this
- * returned, unless call_cancel is called first. The caller has filled shard, method, sink, arg,
- * doc, params and who asks. */
-bool call_start(struct call *c, struct err *e) MUST_USE;
-/* The first half of call_start: fills up, entry, target and so on, sends nothing. */
+/* Resolves the target: fills up, entry, target and so on, sends nothing. False: e says why
+ * (ERR_NOT_FOUND, ERR_UNAVAILABLE …). The caller has filled shard, method, doc, params and who
+ * asks. */
 bool call_resolve(struct call *c, struct err *e) MUST_USE;
-/* The second half: counts it, passes it through limits and cache (call_stages.h) and sends it. */
+/* Counts it, passes it through limits and cache (call_stages.h) and sends it. The sink's done comes
+ * later, never before this returned, unless call_cancel is called first. */
 void call_admit(struct call *c, const struct call_sink *sink, void *arg);
 /* For the approval: the call, which is admitted and live, goes on to its limits and its server. */
 void call_go_on(struct call *c);

@@ -1,5 +1,5 @@
-/* The table of the gateway's options: a row each, in the order in which they are shown. It is longer
- * than a file of code may be, because it is one table. */
+/* The table of the gateway's options: a row each, in the order in which they are shown. It is
+ * longer than a file of code may be, because it is one table. */
 #include "gateway/config_parts.h"
 #include "local/sandbox.h"
 

@@ -74,7 +74,6 @@ struct http_server {
     TAILQ_HEAD(, conn) conns;
     struct listener listener[16];
     int listeners;
-    int busy;
     bool draining;
     struct http1_head *free_heads[32];
     int free_head_count;
@@ -156,11 +155,8 @@ static void conn_close(struct conn *c)
     c->state = CONN_CLOSED;
     charge(c, 0);
     net_stream_close(&c->ns);
-    if (busy) {
-        c->srv->busy--;
-        if (c->x.streaming)
-            metric_add(metric_of(M_OPEN_STREAMS), -1);
-    }
+    if (busy && c->x.streaming)
+        metric_add(metric_of(M_OPEN_STREAMS), -1);
     if ((busy || c->x.held) && c->x.on_closed)
         c->x.on_closed(&c->x);
     loop_defer(c->srv->shard->loop, conn_destroy, c);
@@ -275,8 +271,6 @@ static void request_done(struct conn *c)
     head_give(c);
     arena_fini(&c->x.arena);
     principal_unref(&c->x.principal);
-    if (c->state == CONN_BUSY)
-        c->srv->busy--;
     charge(c, 0);
     c->x = (struct exchange){.ops = c->x.ops,
                              .shard = c->x.shard,
@@ -446,7 +440,6 @@ static void on_moved(void *arg)
 {
     struct conn *c = arg;
     conn_hook(c, c->x.shard->http);
-    c->srv->busy++;
     routes_on_request(&c->x);
 }
 
@@ -454,7 +447,6 @@ static void op_move(struct exchange *x, struct shard *to)
 {
     struct conn *c = (struct conn *)x;
     conn_unhook(c);
-    c->srv->busy--;
     x->shard = to;
     x->on_closed = NULL;
     loop_post(to->loop, on_moved, c);
@@ -521,7 +513,6 @@ static void refuse(struct conn *c, int status, const char *reason, const char *w
 static void dispatch(struct conn *c)
 {
     c->state = CONN_BUSY;
-    c->srv->busy++;
     timer_clear(&c->deadline);
     routes_on_request(&c->x);
 }
@@ -843,11 +834,6 @@ void http_server_drain(struct http_server *h)
         if (c->state == CONN_IDLE && c->in.n == 0 && c->out.n == 0)
             conn_close(c);
     }
-}
-
-int http_server_busy(const struct http_server *h)
-{
-    return h->busy;
 }
 
 void http_server_cut(struct http_server *h)

@@ -22,8 +22,6 @@ void http_server_listen(struct http_server *h, int fd, enum http_listener kind);
 void http_server_unlisten(struct http_server *h);
 /* Closes idle connections; from now on every answer closes its connection. */
 void http_server_drain(struct http_server *h);
-/* Exchanges that are not answered to the end. */
-int http_server_busy(const struct http_server *h);
 /* Cuts every connection that is left. */
 void http_server_cut(struct http_server *h);
 

@@ -276,15 +276,6 @@ unsigned session_can(struct session *ss)
     return ss->can;
 }
 
-bool session_declares(const struct session *ss, const char *capability)
-{
-    struct json_doc d = {0};
-    bool has = json_parse(&d, ss->caps, strlen(ss->caps), NULL) &&
-               json_is(&d, json_get(&d, 0, str_of(capability)), JSON_OBJECT);
-    json_fini(&d);
-    return has;
-}
-
 /* ---- requests ---- */
 
 void session_add_request(struct session *ss, struct request *r)

@@ -53,7 +53,6 @@ int session_log_level(const struct session *ss);
 void session_set_log_level(struct session *ss, struct str level, int index);
 /* What the client can answer: enum client_cap. */
 unsigned session_can(struct session *ss);
-bool session_declares(const struct session *ss, const char *capability);
 
 /* Requests of the session that are being answered. */
 void session_add_request(struct session *ss, struct request *r);

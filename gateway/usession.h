@@ -192,12 +192,6 @@ void upool_rest(struct usession *us);
 /* Ends the sessions without calls, or all. True: some are left. */
 bool upool_close(struct upstream *u, bool all);
 
-/* upstream_stdio.c */
-struct pipe *pipe_start(struct usession *us);
-void pipe_write(struct pipe *p, struct str line);
-/* Ends the child as MCP asks: closes stdin, waits, SIGTERM, SIGKILL. Nulls *p. */
-void pipe_stop(struct pipe **p);
-
 /* upstream_local.c: the pool of workers of a local mount, on its home shard. */
 struct pipe *local_start(struct usession *us);
 void local_worker_ready(struct usession *us);
