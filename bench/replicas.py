@@ -25,7 +25,8 @@ sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 from gatewayproc import Gateway  # noqa: E402
 from mcp.client.client import Client  # noqa: E402
 from mocks import LegacyServer  # noqa: E402
-from replicas import Balancer, Redis  # noqa: E402
+from redisproc import RedisServer  # noqa: E402
+from replicas import Balancer  # noqa: E402
 
 
 def outcome(e: Exception) -> str:
@@ -115,7 +116,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        redis, server = Redis(work), LegacyServer()
+        redis, server = RedisServer(), LegacyServer()
         server.start()
         config = {
             "sealKeys": [base64.b64encode(secrets.token_bytes(32)).decode()],

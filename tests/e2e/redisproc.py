@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import BinaryIO
 
 from wire import poll
 
@@ -34,20 +35,31 @@ class RedisServer:
             ["redis-server", *arguments, "--dir", str(self.folder), *self.options],
             stdout=subprocess.DEVNULL,
         )
-        poll(self._answers, why="redis-server to answer")
+        poll(lambda: self.say("PING") == b"+PONG", why="redis-server to answer")
 
-    def _answers(self) -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)) as s:
-            s.sendall(b"PING\r\n")
-            return s.recv(16).startswith(b"+PONG")
-        return False
-
-    def say(self, line: str) -> bytes:
-        """All that it answers to a line."""
-        with socket.create_connection(("127.0.0.1", self.port)) as s:
-            s.sendall(line.encode() + b"\r\n")
+    def _ask(self, words: tuple[str, ...]) -> BinaryIO:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as s:
+            parts = "".join(f"${len(w)}\r\n{w}\r\n" for w in words)
+            s.sendall(f"*{len(words)}\r\n{parts}".encode())
             s.shutdown(socket.SHUT_WR)
-            return b"".join(iter(lambda: s.recv(65536), b""))
+            return s.makefile("rb")
+
+    def say(self, *words: str) -> bytes:
+        """The first line of the answer to a command; empty while there is none."""
+        with contextlib.suppress(OSError), self._ask(words) as answer:
+            return answer.readline().strip()
+        return b""
+
+    def whole(self, *words: str) -> bytes:
+        """All of the answer to a command."""
+        with self._ask(words) as answer:
+            return answer.read()
+
+    def lines(self, *words: str) -> list[str]:
+        """What an array of texts holds that a command answers with."""
+        with self._ask(words) as answer:
+            count = int(answer.readline()[1:])
+            return [answer.readline().decode().strip() for _ in range(2 * count)][1::2]
 
     def pause(self) -> None:
         """It keeps its connections and says nothing any more."""

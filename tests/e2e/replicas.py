@@ -1,17 +1,12 @@
-"""What several replicas need: a Redis of their own, and a balancer that spreads connections."""
+"""What several replicas need beside a Redis: ports, and a balancer that spreads connections."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import signal
 import socket
-import subprocess
 import threading
 from collections.abc import Callable
-from pathlib import Path
-
-from wire import poll
 
 
 def free_port() -> int:
@@ -23,59 +18,6 @@ def free_port() -> int:
 def _end(s: socket.socket) -> None:
     with contextlib.suppress(OSError):
         s.shutdown(socket.SHUT_RDWR)
-
-
-class Redis:
-    """A real redis-server without persistence."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
-        self.process: subprocess.Popen[bytes] | None = None
-        self.start()
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
-
-    def start(self) -> None:
-        args = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1"]
-        args += ["--save", "", "--appendonly", "no", "--dir", str(self.folder)]
-        self.process = subprocess.Popen(args, stdout=subprocess.DEVNULL)
-        poll(lambda: self.say("PING") == b"+PONG", why="redis-server")
-
-    def say(self, *words: str) -> bytes:
-        """The first line of the answer to a command; empty while there is none."""
-        command = f"*{len(words)}\r\n" + "".join(f"${len(w)}\r\n{w}\r\n" for w in words)
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as s:
-                s.sendall(command.encode())
-                return s.makefile("rb").readline().strip()
-        except OSError:
-            return b""
-
-    def lines(self, *words: str) -> list[str]:
-        """What an array of texts holds that a command answers with."""
-        command = f"*{len(words)}\r\n" + "".join(f"${len(w)}\r\n{w}\r\n" for w in words)
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as s:
-            s.sendall(command.encode())
-            answer = s.makefile("rb")
-            count = int(answer.readline()[1:])
-            return [answer.readline().decode().strip() for _ in range(2 * count)][1::2]
-
-    def freeze(self) -> None:
-        """It keeps its connections and says nothing any more."""
-        assert self.process
-        self.process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        assert self.process
-        self.process.send_signal(signal.SIGCONT)
-
-    def stop(self) -> None:
-        if self.process:
-            self.process.kill()
-            self.process.wait()
-        self.process = None
 
 
 class Balancer:

@@ -14,7 +14,7 @@ from gatewayproc import run_cli
 from mcpclient import Legacy, Modern
 from mockcore import text
 from mocks import ModernServer, Service
-from replicas import Redis
+from redisproc import RedisServer
 
 ERAS = {"modern": Modern, "legacy": Legacy}
 FORM = {"elicitation": {"form": {}}}
@@ -138,15 +138,15 @@ def test_a_rule_can_ask_for_approval_and_can_waive_it(guarded: Any, clients: Any
 
 
 @pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Redis]:
-    server = Redis(tmp_path)
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer()
     yield server
     server.stop()
 
 
 @pytest.mark.parametrize("era", ERAS)
 def test_an_approvers_word_is_good_for_one_call_among_replicas(
-    start_gateway: Any, mocks: Any, clients: Any, redis: Redis, tmp_path: Path, era: str
+    start_gateway: Any, mocks: Any, clients: Any, redis: RedisServer, tmp_path: Path, era: str
 ) -> None:
     made = Service()
     made.tool("boom", _echo)
@@ -193,5 +193,5 @@ def test_an_approvers_word_is_good_for_one_call_among_replicas(
     (sent,) = up.bodies("tools/call")
     assert "dev.headgate/approval" not in str(sent) and word not in str(sent)
     word = mint()
-    redis.stop()
+    redis.kill()
     assert "the store is away" in call(gateways[1], word).error["message"]

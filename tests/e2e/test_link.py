@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from mcpclient import Legacy
 from mocks import LegacyServer
-from replicas import Redis, free_port
+from redisproc import RedisServer
+from replicas import free_port
 from wire import Response, http, poll
 
 KEY = secrets.token_bytes(32)
@@ -21,13 +22,13 @@ KEY = secrets.token_bytes(32)
 
 @pytest.fixture
 def redis(tmp_path: Any) -> Any:
-    server = Redis(tmp_path)
+    server = RedisServer()
     yield server
     server.stop()
 
 
 @pytest.fixture
-def linked(start_gateway: Any, legacy_up: LegacyServer, redis: Redis) -> Any:
+def linked(start_gateway: Any, legacy_up: LegacyServer, redis: RedisServer) -> Any:
     port = free_port()
     gateway = start_gateway(
         {
@@ -48,13 +49,13 @@ def digest(key: bytes, data: bytes) -> bytes:
 class Linked:
     """A gateway and its link, spoken to as another replica would."""
 
-    def __init__(self, gateway: Any, port: int, redis: Redis) -> None:
+    def __init__(self, gateway: Any, port: int, redis: RedisServer) -> None:
         self.gateway, self.url = gateway, f"http://127.0.0.1:{port}/link"
         self.name = self._name(redis).encode()
         self.link_key = digest(KEY, b"headgate replica link 1")
 
     @staticmethod
-    def _name(redis: Redis) -> str:
+    def _name(redis: RedisServer) -> str:
         """The gateway's name among replicas, as its node key says it."""
 
         def written() -> list[str]:

@@ -17,7 +17,8 @@ from mcpclient import Legacy, Modern
 from mockcore import text
 from mockhttp import Gate
 from mocks import LegacyServer, ModernServer
-from replicas import Balancer, Redis
+from redisproc import RedisServer
+from replicas import Balancer
 from test_sse_client import SseClient
 from wire import http, poll
 
@@ -25,14 +26,14 @@ KEY = base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 @pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Redis]:
-    server = Redis(tmp_path)
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer()
     yield server
     server.stop()
 
 
 @pytest.fixture
-def fleet(start_gateway: Any, redis: Redis, clients: Any) -> Iterator[Callable[..., Fleet]]:
+def fleet(start_gateway: Any, redis: RedisServer, clients: Any) -> Iterator[Callable[..., Fleet]]:
     made: list[Fleet] = []
 
     def make(url: str, count: int = 2, *, link: bool = True, **more: Any) -> Fleet:
@@ -274,7 +275,7 @@ def test_a_stream_whose_replica_was_killed_ends_with_an_error_when_taken_up(
     assert last["id"] == 99 and last["error"]["data"]["mayHaveHadEffects"] is True
 
 
-def wait_kept(redis: Redis, count: int) -> None:
+def wait_kept(redis: RedisServer, count: int) -> None:
     """Until the one stream that the store has is of so many events."""
 
     def kept() -> bool:
@@ -284,7 +285,7 @@ def wait_kept(redis: Redis, count: int) -> None:
     poll(kept, why="the event in the store")
 
 
-def broken_off(f: Fleet, up: LegacyServer, redis: Redis) -> tuple[Legacy, str]:
+def broken_off(f: Fleet, up: LegacyServer, redis: RedisServer) -> tuple[Legacy, str]:
     """A call at the first replica whose client went away before its answer, which is kept. Returns
     the client and the last event that it had."""
     gate = Gate()
@@ -306,7 +307,7 @@ def broken_off(f: Fleet, up: LegacyServer, redis: Redis) -> tuple[Legacy, str]:
 
 
 def test_an_answer_outlives_the_replica_that_kept_it(
-    fleet: Any, legacy_up: LegacyServer, redis: Redis
+    fleet: Any, legacy_up: LegacyServer, redis: RedisServer
 ) -> None:
     f = fleet(legacy_up.url)
     client, last = broken_off(f, legacy_up, redis)
@@ -321,7 +322,7 @@ def test_an_answer_outlives_the_replica_that_kept_it(
 
 
 def test_what_a_standing_stream_missed_outlives_its_replica(
-    fleet: Any, legacy_up: LegacyServer, redis: Redis
+    fleet: Any, legacy_up: LegacyServer, redis: RedisServer
 ) -> None:
     f = fleet(legacy_up.url)
     client = f.client(0)
@@ -346,21 +347,21 @@ def test_what_a_standing_stream_missed_outlives_its_replica(
 
 
 def test_while_the_store_is_away_a_stream_of_a_dead_replica_is_put_off(
-    fleet: Any, legacy_up: LegacyServer, redis: Redis
+    fleet: Any, legacy_up: LegacyServer, redis: RedisServer
 ) -> None:
     f = fleet(legacy_up.url)
     client, last = broken_off(f, legacy_up, redis)
-    redis.freeze()
+    redis.pause()
     f.kill(0)
     other = f.at(0, client)
     refused = other.send("GET", other.fields({"Last-Event-ID": last}), b"").finish()
     assert refused.status == 503 and refused.response.header("retry-after")
     assert other.listen().next().id, "new streams begin"
-    redis.thaw()
+    redis.resume()
 
 
 def test_what_was_kept_of_streams_goes_with_their_session(
-    fleet: Any, legacy_up: LegacyServer, redis: Redis
+    fleet: Any, legacy_up: LegacyServer, redis: RedisServer
 ) -> None:
     f = fleet(legacy_up.url)
     client, _ = broken_off(f, legacy_up, redis)
@@ -368,7 +369,9 @@ def test_what_was_kept_of_streams_goes_with_their_session(
     poll(lambda: redis.lines("KEYS", "*:replay:*") == [], why="the end of the log")
 
 
-def test_plain_answers_are_not_kept(fleet: Any, legacy_up: LegacyServer, redis: Redis) -> None:
+def test_plain_answers_are_not_kept(
+    fleet: Any, legacy_up: LegacyServer, redis: RedisServer
+) -> None:
     f = fleet(legacy_up.url)
     client = f.client(0)
     for _ in range(5):
@@ -378,7 +381,7 @@ def test_plain_answers_are_not_kept(fleet: Any, legacy_up: LegacyServer, redis: 
 
 
 def test_without_a_link_every_replica_serves_what_arrives(
-    fleet: Any, legacy_up: LegacyServer, redis: Redis
+    fleet: Any, legacy_up: LegacyServer, redis: RedisServer
 ) -> None:
     seen: set[str] = set()
 
@@ -458,24 +461,24 @@ def test_modern_upstreams_need_no_owner(fleet: Any, modern_up: ModernServer) -> 
 
 
 def test_while_the_store_is_away_replicas_that_know_each_other_go_on(
-    fleet: Any, legacy_up: LegacyServer, redis: Redis
+    fleet: Any, legacy_up: LegacyServer, redis: RedisServer
 ) -> None:
     f = fleet(legacy_up.url)
     client = f.client(0)
     client.call("up_echo")
     other = f.at(1, client)
     assert other.call("up_echo", {"n": 1}).text == '{"n": 1}'
-    redis.stop()
+    redis.kill()
     assert other.call("up_echo", {"n": 2}).text == '{"n": 2}'
 
 
 def test_while_the_store_is_away_no_second_session_begins_at_a_server(
-    fleet: Any, legacy_up: LegacyServer, redis: Redis
+    fleet: Any, legacy_up: LegacyServer, redis: RedisServer
 ) -> None:
     f = fleet(legacy_up.url)
     client = f.client(0)
     client.call("up_echo")
-    redis.stop()
+    redis.kill()
     f.kill(0)
     begun = len(legacy_up.bodies("initialize"))
     other = f.at(0, client)

@@ -90,8 +90,8 @@ def test_the_documented_user_is_enough_for_everything(
             assert clients(Legacy(gateway.url)).call("up_echo").text
     assert gateways[0].metric("mcp_store_ops_total", op="admit", result="ok") > 0
     server = redis[0]
-    assert server.say("ACL LOG") == b"*0\r\n"
-    assert b"name=headgate-" in server.say("CLIENT LIST")
+    assert server.whole("ACL", "LOG") == b"*0\r\n"
+    assert b"name=headgate-" in server.whole("CLIENT", "LIST")
     for gateway in gateways:
         assert gateway.metric("mcp_store_forged_total") == 0
         assert gateway.metric("mcp_store_ops_total", result="away") == 0
